@@ -1,0 +1,97 @@
+/**
+ * OpenAI chat completions: the gateway's neutral form.
+ * Source: https://platform.openai.com/docs/api-reference/chat. Unknown fields are kept.
+ */
+export interface ChatRequest {
+  model: string
+  messages: ChatMessage[]
+  stream?: boolean | null
+  stream_options?: { include_usage?: boolean; [field: string]: unknown } | null
+  temperature?: number | null
+  top_p?: number | null
+  max_tokens?: number | null
+  max_completion_tokens?: number | null
+  n?: number | null
+  stop?: string | string[] | null
+  tools?: ChatTool[]
+  tool_choice?: unknown
+  response_format?: unknown
+  user?: string
+  metadata?: Record<string, unknown> | null
+  [field: string]: unknown
+}
+
+export interface ChatMessage {
+  role: "system" | "developer" | "user" | "assistant" | "tool" | "function" | (string & {})
+  content?: string | ContentPart[] | null
+  name?: string
+  tool_calls?: ToolCall[]
+  tool_call_id?: string
+  [field: string]: unknown
+}
+
+export interface ContentPart {
+  type: string
+  text?: string
+  [field: string]: unknown
+}
+
+export interface ChatTool {
+  type: string
+  function?: { name: string; description?: string; parameters?: unknown; [field: string]: unknown }
+  [field: string]: unknown
+}
+
+export interface ToolCall {
+  id: string
+  type: string
+  function: { name: string; arguments: string }
+  [field: string]: unknown
+}
+
+export interface Usage {
+  prompt_tokens: number
+  completion_tokens: number
+  total_tokens: number
+  [field: string]: unknown
+}
+
+export interface ChatCompletion {
+  id: string
+  object: "chat.completion"
+  created: number
+  model: string
+  choices: {
+    index: number
+    message: ChatMessage
+    finish_reason: string | null
+    [field: string]: unknown
+  }[]
+  usage?: Usage | null
+  [field: string]: unknown
+}
+
+export interface ChatCompletionChunk {
+  id: string
+  object: "chat.completion.chunk"
+  created: number
+  model: string
+  choices: {
+    index: number
+    delta: {
+      role?: string
+      content?: string | null
+      tool_calls?: unknown[]
+      [field: string]: unknown
+    }
+    finish_reason?: string | null
+    [field: string]: unknown
+  }[]
+  usage?: Usage | null
+  [field: string]: unknown
+}
+
+/** The error body that OpenAI's clients expect. */
+export interface OpenAiErrorBody {
+  error: { message: string; type: string; code: string | null; param: string | null; details?: unknown }
+}
