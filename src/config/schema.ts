@@ -33,7 +33,7 @@ const AuthSchema = Type.Object(
       Type.Object(
         {
           name: Name("Shown in logs and metrics, and to plugins"),
-          key: Type.String({ description: "The secret. Use ${ENV} or ${file:/run/secrets/x}" }),
+          key: Type.String({ description: `The secret. Use \${ENV} or \${file:/run/secrets/x}` }),
         },
         strict,
       ),

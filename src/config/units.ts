@@ -32,7 +32,7 @@ export function Duration(options: UnitOptions = {}): Unit {
     Type.String({ pattern: DURATION.source, errorMessage: 'must be a duration such as "30s"', ...options }),
   )
     .Decode((text) => parseDuration(text) ?? 0)
-    .Encode((ms) => `${ms}ms`)
+    .Encode((ms) => inLargestUnit(ms, DURATION_MS))
 }
 
 /** A schema for text such as `"32MiB"` that decodes to bytes. */
@@ -41,5 +41,13 @@ export function Bytes(options: UnitOptions = {}): Unit {
     Type.String({ pattern: SIZE.source, errorMessage: 'must be a size such as "32MiB"', ...options }),
   )
     .Decode((text) => parseSize(text) ?? 0)
-    .Encode((bytes) => `${bytes}B`)
+    .Encode((bytes) => inLargestUnit(bytes, SIZE_BYTES))
+}
+
+/** `600000` → `"10m"`: the largest unit that leaves a whole number. */
+function inLargestUnit(amount: number, units: Readonly<Record<string, number>>): string {
+  const sizes = Object.entries(units).sort(([, a], [, b]) => b - a)
+  const [unit, size] = sizes.find(([, size]) => amount >= size && amount % size === 0) ??
+    sizes.at(-1) ?? ["", 1]
+  return `${amount / size}${unit}`
 }

@@ -6,16 +6,15 @@
  */
 import type { Static, StaticDecode, TObject, TProperties } from "@sinclair/typebox"
 import type { GatewayError } from "../errors.ts"
-import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Usage } from "../protocol/openai.ts"
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  DeepReadonly,
+  Usage,
+} from "../protocol/openai.ts"
 
 export type Awaitable<T> = T | Promise<T>
-
-/** A view nobody may write through; shared objects are also frozen at run time. */
-export type DeepReadonly<T> = T extends (...args: never[]) => unknown
-  ? T
-  : T extends object
-    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
-    : T
 
 export const PLUGIN_TYPES = [
   "provider",
@@ -188,7 +187,7 @@ export interface MiddlewareContext {
   /** The peer's address. */
   readonly clientIp: string
   readonly principal: Principal
-  /** Aborts when the client leaves or the plugin's deadline passes. */
+  /** Aborts when the client leaves. */
   readonly signal: AbortSignal
   /** Sets a header on the reply, whatever the reply will be. */
   setHeader(name: string, value: string): void

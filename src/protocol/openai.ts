@@ -13,10 +13,10 @@ export interface ChatRequest {
   max_completion_tokens?: number | null
   n?: number | null
   stop?: string | string[] | null
-  tools?: ChatTool[]
+  tools?: ChatTool[] | null
   tool_choice?: unknown
   response_format?: unknown
-  user?: string
+  user?: string | null
   metadata?: Record<string, unknown> | null
   [field: string]: unknown
 }
@@ -95,3 +95,10 @@ export interface ChatCompletionChunk {
 export interface OpenAiErrorBody {
   error: { message: string; type: string; code: string | null; param: string | null; details?: unknown }
 }
+
+/** A view nobody may write through; shared objects are also frozen at run time. */
+export type DeepReadonly<T> = T extends (...args: never[]) => unknown
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T

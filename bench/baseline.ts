@@ -1,0 +1,214 @@
+/**
+ * What does a request cost in the gateway, against a bare `Bun.serve` that parses the same JSON and forwards
+ * it with `fetch`? CPU time of the serving process alone, by /proc; wall time and latency say too much about the
+ * machine. Rounds of both sides alternate, so that a busy neighbour hits both.
+ *
+ *   bun bench/baseline.ts [--rounds 5] [--seconds 3]
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join, resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { completion } from "../test/support/completions.ts"
+import { cpuMicroseconds, peakResidentBytes } from "../test/support/process.ts"
+import { waitFor } from "../test/support/wait.ts"
+
+interface Side {
+  readonly name: string
+  readonly url: string
+  readonly pid: number
+}
+
+interface Load {
+  readonly url: string
+  readonly bodyFile: string
+  readonly directory: string
+  readonly seconds: number
+}
+
+const CONNECTIONS = 32
+const PROMPT_BYTES = [500, 50_000]
+const REPLY_BYTES = 1_000
+const SELF = resolve(import.meta.path)
+const MAIN = resolve(import.meta.dir, "../src/main.ts")
+/** Without it Bun lets 256 requests to providers through; the supervisor sets it, and here there is none. */
+const MANY_UPSTREAM_REQUESTS = { BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" }
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string", default: "5" }, seconds: { type: "string", default: "3" } },
+})
+const [role, upstreamUrl = ""] = positionals
+if (role === "upstream") serveUpstream()
+else if (role === "bare") serveBare(upstreamUrl)
+else await compare(Number(values.rounds), Number(values.seconds))
+
+async function compare(rounds: number, seconds: number): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "leapgate-bench-"))
+  const processes: Bun.Subprocess[] = []
+  try {
+    const upstream = await start("upstream", [SELF, "upstream"])
+    const configFile = join(directory, "config.yaml")
+    await writeFile(configFile, JSON.stringify(gatewayConfig(upstream.url)))
+    const bare = await start("bare", [SELF, "bare", upstream.url])
+    const gateway = await start("gateway", [MAIN, "serve", "--no-supervisor", "--config", configFile])
+    for (const promptBytes of PROMPT_BYTES) {
+      const bodyFile = join(directory, `${promptBytes}.json`)
+      await writeFile(bodyFile, requestBody(promptBytes))
+      const load = { bodyFile, directory, seconds }
+      for (const side of [bare, gateway]) await costOf(side, { ...load, seconds: 1 })
+      const costs = { bare: [] as number[], gateway: [] as number[] }
+      for (let round = 0; round < rounds; round++) {
+        costs.bare.push(await costOf(bare, load))
+        costs.gateway.push(await costOf(gateway, load))
+      }
+      report(promptBytes, costs)
+    }
+    for (const side of [bare, gateway]) {
+      console.log(
+        `peak resident memory, ${side.name}: ${(peakResidentBytes(side.pid) / 2 ** 20).toFixed(0)} MiB`,
+      )
+    }
+  } finally {
+    for (const child of processes) child.kill("SIGKILL")
+    await rm(directory, { recursive: true, force: true })
+  }
+
+  async function start(name: string, args: readonly string[]): Promise<Side> {
+    const output = Bun.file(join(directory, `${name}.out`))
+    const log = Bun.file(join(directory, `${name}.log`))
+    const child = Bun.spawn([process.execPath, ...args], {
+      cwd: directory,
+      env: { ...process.env, ...MANY_UPSTREAM_REQUESTS },
+      stdio: ["ignore", output, log],
+    })
+    processes.push(child)
+    const url = await waitFor(`${name} to start`, async () => {
+      if (child.exitCode !== null) throw new Error(`${name} did not start:\n${await log.text()}`)
+      return /http:\/\/127\.0\.0\.1:\d+/.exec(await output.text())?.[0]
+    })
+    return { name, url, pid: child.pid }
+  }
+}
+
+/** CPU µs of the side's process for one request. */
+async function costOf(side: Side, load: Omit<Load, "url">): Promise<number> {
+  const before = cpuMicroseconds(side.pid)
+  const requests = await send({ ...load, url: `${side.url}/v1/chat/completions` })
+  return (cpuMicroseconds(side.pid) - before) / requests
+}
+
+/** Sends requests for some seconds. @returns how many were answered with 200 */
+async function send(load: Load): Promise<number> {
+  return Bun.which("wrk") === null ? await sendWithFetch(load) : await sendWithWrk(load)
+}
+
+async function sendWithWrk({ url, bodyFile, directory, seconds }: Load): Promise<number> {
+  const script = join(directory, "post.lua")
+  await writeFile(
+    script,
+    `wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+local file = io.open("${bodyFile}", "rb")
+wrk.body = file:read("*a")
+file:close()`,
+  )
+  const args = ["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "-s", script, url]
+  const { stdout } = Bun.spawnSync(["wrk", ...args])
+  const text = stdout.toString()
+  const requests = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0)
+  if (requests === 0 || /Non-2xx|Socket errors/.test(text)) throw new Error(`requests failed:\n${text}`)
+  return requests
+}
+
+async function sendWithFetch({ url, bodyFile, seconds }: Load): Promise<number> {
+  const body = await Bun.file(bodyFile).text()
+  const deadline = performance.now() + seconds * 1000
+  let requests = 0
+  const callers = Array.from({ length: CONNECTIONS }, async () => {
+    while (performance.now() < deadline) {
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+      })
+      if (response.status !== 200) throw new Error(`a request failed: ${response.status}`)
+      await response.arrayBuffer()
+      requests++
+    }
+  })
+  await Promise.all(callers)
+  return requests
+}
+
+function report(promptBytes: number, costs: { readonly bare: number[]; readonly gateway: number[] }): void {
+  const ratios = costs.gateway.map((cost, round) => cost / (costs.bare[round] ?? Number.NaN))
+  const spread = `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`
+  console.table([
+    {
+      "prompt bytes": promptBytes,
+      "bare µs": median(costs.bare).toFixed(1),
+      "gateway µs": median(costs.gateway).toFixed(1),
+      "gateway / bare": median(ratios).toFixed(2),
+      spread,
+      rounds: ratios.length,
+    },
+  ])
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+function requestBody(promptBytes: number): string {
+  return JSON.stringify({
+    model: "bench",
+    messages: [{ role: "user", content: "lorem ipsum ".repeat(promptBytes / 12) }],
+    temperature: 0.5,
+  })
+}
+
+function gatewayConfig(url: string) {
+  return {
+    server: { host: "127.0.0.1", port: 0 },
+    providers: [{ name: "bench", base_url: `${url}/v1`, models: ["bench"] }],
+  }
+}
+
+function serveUpstream(): void {
+  const reply = JSON.stringify(completion("bench", "x".repeat(REPLY_BYTES - 250)))
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      await request.arrayBuffer()
+      return new Response(reply, { headers: { "content-type": "application/json" } })
+    },
+  })
+  console.log(`upstream on http://127.0.0.1:${server.port}`)
+}
+
+/** The least that a gateway in JavaScript has to do: read, parse, forward, read, answer. */
+function serveBare(url: string): void {
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      const body = await request.text()
+      const { model } = JSON.parse(body) as { model?: unknown }
+      if (typeof model !== "string") return new Response("no model", { status: 400 })
+      const reply = await fetch(`${url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+        signal: request.signal,
+      })
+      return new Response(await reply.text(), {
+        status: reply.status,
+        headers: { "content-type": "application/json" },
+      })
+    },
+  })
+  console.log(`bare on http://127.0.0.1:${server.port}`)
+}

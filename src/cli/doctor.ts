@@ -1,0 +1,42 @@
+/** Looks for what may be wrong with this machine and this config: one line each. */
+import { loadConfig } from "../config/load.ts"
+import { GatewayError, messageOf } from "../errors.ts"
+import { access, pluginDirectory, plugins, providers } from "./doctor-gateway.ts"
+import { bunVersion, fileLimit, ports, upstreamLimit } from "./doctor-machine.ts"
+import { bad, doubtful, type Finding, good } from "./finding.ts"
+import type { ConfigOption } from "./program.ts"
+import type { Terminal } from "./terminal.ts"
+
+const MARKS = { good: "✓", doubtful: "!", bad: "✗" } as const satisfies Record<Finding["state"], string>
+
+export async function examine({ config: path }: ConfigOption, { out, env, cwd }: Terminal): Promise<number> {
+  const findings = [bunVersion(), upstreamLimit(env), fileLimit(), ...(await gatewayFindings())]
+  for (const { state, text } of findings) out(`${MARKS[state]} ${text.replaceAll("\n", "\n  ")}`)
+  return findings.some(({ state }) => state === "bad") ? 1 : 0
+
+  async function gatewayFindings(): Promise<readonly Finding[]> {
+    const loaded = loadedOrFinding()
+    if ("state" in loaded) return [loaded]
+    const { config, directory } = loaded
+    const doubts = [...loaded.warnings, ...loaded.skippedProviders.map(({ reason }) => reason)]
+    const groups = await Promise.all([
+      good(`config: ${loaded.path ?? "the built-in one"} is valid`),
+      doubts.map((text) => doubtful(`config: ${text}`)),
+      access(config),
+      ports(config),
+      pluginDirectory(config, directory),
+      plugins(loaded),
+      providers(config, env),
+    ])
+    return groups.flat()
+  }
+
+  function loadedOrFinding() {
+    try {
+      return loadConfig({ path, env, cwd })
+    } catch (thrown) {
+      if (!(thrown instanceof GatewayError)) throw thrown
+      return bad(`config: ${messageOf(thrown)}`)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The Elysia applications. Each lifecycle hook is registered once, here and in the route modules, and works on
+ * the exchange, which holds the snapshot of plugins that its request pinned.
+ */
+import { Elysia, ParseError } from "elysia"
+import { GatewayError, toGatewayError } from "../errors.ts"
+import { adminApi } from "./admin-api.ts"
+import { clientApi } from "./client-api.ts"
+import type { HttpDeps } from "./deps.ts"
+import { Exchange, requestIdOf } from "./exchange.ts"
+import { operations } from "./operations.ts"
+import { errorReply } from "./reply.ts"
+
+/** Which routes a listener serves. */
+export type Surface = "client" | "admin" | "both"
+
+export function createApp(surface: Surface, deps: HttpDeps) {
+  const app = new Elysia({ handler: { standardHostname: false } })
+    .decorate("exchange", undefined as Exchange | undefined)
+    .onRequest(function open(context) {
+      try {
+        context.exchange = new Exchange(context.request, deps)
+      } catch (thrown) {
+        const refusal = errorReply(toGatewayError(thrown))
+        refusal.headers.set("x-request-id", requestIdOf(context.request))
+        return refusal
+      }
+    })
+    .onError(async function fail({ error, code, exchange, request, path }) {
+      const failure = code === "NOT_FOUND" ? notFound(request.method, path) : unwrap(error)
+      return replyToFailure(failure, exchange, deps)
+    })
+    .use(operations(deps))
+  if (surface !== "admin") app.use(clientApi(deps))
+  if (surface !== "client") app.use(adminApi(deps))
+
+  const methodsOf = routeTable(app.routes)
+  return app.compile()
+
+  function notFound(method: string, path: string): GatewayError {
+    const methods = methodsOf(path)
+    if (methods.length === 0) {
+      return new GatewayError("not_found", `there is no ${method} ${path.slice(0, 200)}; GET /openapi.json lists the routes`)
+    }
+    return new GatewayError("method_not_allowed", `${path} takes ${methods.join(", ")}, not ${method}`, {
+      headers: { allow: methods.join(", ") },
+    })
+  }
+}
+
+async function replyToFailure(error: GatewayError, exchange: Exchange | undefined, deps: HttpDeps): Promise<Response> {
+  deps.metrics.counter("gateway.errors", { code: error.code }).add()
+  if (error.status >= 500) {
+    deps.log.warn("a request failed", {
+      request_id: exchange?.requestId,
+      code: error.code,
+      error: error.cause ?? error,
+    })
+  }
+  const body = errorReply(error)
+  if (exchange === undefined) return body
+  const response = exchange.stamp((await exchange.failed(error)) ?? body)
+  exchange.replied(response.status)
+  return response
+}
+
+/** Elysia wraps what a body parser throws. */
+function unwrap(error: unknown): GatewayError {
+  if (error instanceof ParseError && error.cause instanceof GatewayError) return error.cause
+  return toGatewayError(error)
+}
+
+/** Finds the methods of a path among the routes, for a 405 that says what is allowed. */
+function routeTable(routes: readonly { readonly method: string; readonly path: string }[]) {
+  const compiled = routes.map(({ method, path }) => ({
+    method,
+    pattern: new RegExp(`^${path.replace(/\*$/, ".+").replace(/:[a-z]+/g, "[^/]+")}$`),
+  }))
+  return function methodsOf(path: string): readonly string[] {
+    return compiled.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+  }
+}

@@ -1,0 +1,88 @@
+/** The API that applications use: OpenAI's chat completions and models. */
+import { Elysia } from "elysia"
+import { GatewayError } from "../errors.ts"
+import { answer } from "../pipeline/answer.ts"
+import { Call } from "../pipeline/call.ts"
+import { readChatBody } from "../protocol/chat-body.ts"
+import { readBody } from "./body.ts"
+import type { HttpDeps } from "./deps.ts"
+import type { Exchange } from "./exchange.ts"
+import { jsonReply } from "./reply.ts"
+
+const PLAIN_HEADERS = { "content-type": "application/json" } as const
+const STREAM_HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-cache",
+  "x-accel-buffering": "no",
+} as const
+
+export function clientApi(deps: HttpDeps) {
+  return new Elysia({ name: "client-api" })
+    .decorate("exchange", undefined as unknown as Exchange)
+    .parser("bytes", async function readBytes({ exchange }) {
+      // Nobody's body is taken in before it is known who sends it.
+      exchange.authenticate()
+      return readBody(exchange.request, exchange.view.settings.bodyLimitBytes)
+    })
+    .onTransform(function authenticate({ exchange }) {
+      exchange.authenticate()
+    })
+    .onBeforeHandle(async function enterMiddlewares({ exchange, route }) {
+      return exchange.enter(route)
+    })
+    .onAfterHandle(async function leaveMiddlewares({ exchange, responseValue }) {
+      return exchange.leave(responseValue as Response)
+    })
+    .mapResponse(function finish({ exchange, responseValue }) {
+      const response = exchange.stamp(responseValue as Response)
+      exchange.replied(response.status)
+      return response
+    })
+    .post("/v1/chat/completions", ({ exchange, body }) => chat(exchange, body as Uint8Array<ArrayBuffer>, deps), {
+      parse: "bytes",
+    })
+    .get("/v1/models", ({ exchange }) => listModels(exchange))
+    .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
+}
+
+async function chat(exchange: Exchange, bytes: Uint8Array<ArrayBuffer>, deps: HttpDeps): Promise<Response> {
+  const { view, request } = exchange
+  const body = readChatBody(bytes)
+  deps.keepOpen(request)
+  const call = new Call(
+    {
+      requestId: exchange.requestId,
+      traceId: () => exchange.traceId(),
+      snapshot: view.snapshot,
+      catalog: view.catalog,
+      rules: view.settings.rules,
+      headers: request.headers,
+      principal: exchange.authenticate(),
+      signal: request.signal,
+      body,
+    },
+    deps.call,
+  )
+  const reply = await answer(call, exchange.streamEnded)
+  if (reply.kind === "plain") return new Response(reply.body, { headers: PLAIN_HEADERS })
+  exchange.holdForStream()
+  return new Response(reply.body, { headers: STREAM_HEADERS })
+}
+
+function listModels({ view }: Exchange): Response {
+  return jsonReply({ object: "list", data: view.catalog.models().map(modelBody) })
+}
+
+function getModel({ view }: Exchange, id: string): Response {
+  const model = view.catalog.model(id)
+  if (model !== undefined) return jsonReply(modelBody(model))
+  const [similar] = view.catalog.suggest(id)
+  const hint = similar === undefined ? "GET /v1/models lists what is served" : `did you mean "${similar}"?`
+  throw new GatewayError("model_not_found", `no provider serves the model "${id.slice(0, 200)}"; ${hint}`, {
+    param: "model",
+  })
+}
+
+function modelBody({ id, providers }: { readonly id: string; readonly providers: readonly string[] }) {
+  return { id, object: "model", created: 0, owned_by: providers[0] ?? "leapgate", x_leapgate: { providers } }
+}

@@ -1,0 +1,195 @@
+import { GatewayError } from "../errors.ts"
+import { MiddlewareRun } from "../pipeline/middleware.ts"
+import type { MiddlewareContext, Principal } from "../plugin/contract.ts"
+import type { Histogram } from "../telemetry/store.ts"
+import { TraceContext } from "../telemetry/traceparent.ts"
+import type { HttpDeps } from "./deps.ts"
+import { guardHost, isLoopbackHost } from "./host-guard.ts"
+import { ANONYMOUS, credentialOf } from "./key-ring.ts"
+import type { View } from "./view.ts"
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/
+
+/**
+ * One HTTP request and its reply, from the first byte to the last. It pins the view that serves it; the pin
+ * is given back when the reply was handed over and every stream of it has ended.
+ */
+export class Exchange {
+  readonly requestId: string
+  readonly view: View
+  readonly #request: Request
+  readonly #deps: HttpDeps
+  readonly #startMs: number
+  readonly #hasLoopbackHost: boolean
+  #principal: Principal | undefined
+  #middlewares: MiddlewareRun | undefined
+  #replyHeaders: [string, string][] | undefined
+  #trace: TraceContext | undefined
+  #openStreams = 0
+  #status: number | undefined
+  #route = "unmatched"
+
+  /** @throws GatewayError `invalid_host` */
+  constructor(request: Request, deps: HttpDeps) {
+    this.#request = request
+    this.#deps = deps
+    this.requestId = requestIdOf(request)
+    this.#hasLoopbackHost = isLoopbackHost(guardHost(request))
+    this.#startMs = deps.clock.monotonic()
+    this.view = deps.view()
+    this.view.snapshot.retain()
+    deps.activeRequests.add(1)
+  }
+
+  get request(): Request {
+    return this.#request
+  }
+
+  get hasLoopbackHost(): boolean {
+    return this.#hasLoopbackHost
+  }
+
+  traceId(): string {
+    this.#trace ??= new TraceContext(this.#request.headers.get("traceparent"))
+    return this.#trace.traceId
+  }
+
+  /**
+   * Who asks, by the static keys.
+   * @throws GatewayError `invalid_api_key`, `forbidden`
+   */
+  authenticate(): Principal {
+    this.#principal ??= this.#identify()
+    return this.#principal
+  }
+
+  /** Runs the middlewares of this path. @returns the reply of one that ended the request */
+  enter(route: string): Promise<Response | undefined> | undefined {
+    this.#route = route
+    const path = pathOf(this.#request.url)
+    const middlewares = this.view.snapshot.middlewaresFor(path)
+    if (middlewares.length === 0) return undefined
+    this.#middlewares = new MiddlewareRun(middlewares, this.#middlewareContext(path))
+    return this.#middlewares.before()
+  }
+
+  /** For routes that plugins have no say in. */
+  enterOwn(route: string): void {
+    this.#route = route
+  }
+
+  leave(response: Response): Promise<Response> | Response {
+    return this.#middlewares === undefined ? response : this.#leaveThrough(this.#middlewares, response)
+  }
+
+  failed(error: GatewayError): Promise<Response | undefined> | undefined {
+    return this.#middlewares?.failed(error)
+  }
+
+  /** Puts the id and the headers that middlewares set on a reply. */
+  stamp(response: Response): Response {
+    response.headers.set("x-request-id", this.requestId)
+    for (const [name, value] of this.#replyHeaders ?? []) response.headers.set(name, value)
+    return response
+  }
+
+  holdForStream(): void {
+    this.#openStreams++
+  }
+
+  readonly streamEnded = (): void => {
+    this.#openStreams--
+    this.#finishIfOver()
+  }
+
+  /** The reply was handed over. */
+  replied(status: number): void {
+    if (this.#status !== undefined) return
+    this.#status = status
+    this.#finishIfOver()
+  }
+
+  #finishIfOver(): void {
+    if (this.#status === undefined || this.#openStreams > 0) return
+    const elapsedMs = this.#deps.clock.monotonic() - this.#startMs
+    this.#duration(this.#status).record(elapsedMs / 1000)
+    this.#deps.activeRequests.add(-1)
+    this.view.snapshot.release()
+  }
+
+  #duration(status: number): Histogram {
+    return this.#deps.metrics.histogram("http.server.request.duration", {
+      "http.request.method": this.#request.method,
+      "http.route": this.#route,
+      "http.response.status_code": status,
+    })
+  }
+
+  async #leaveThrough(middlewares: MiddlewareRun, response: Response): Promise<Response> {
+    const left = await middlewares.after(response)
+    // A middleware that put another reply in place of a stream leaves nobody to read the stream.
+    if (left !== response && response.body !== null && !response.body.locked) void response.body.cancel()
+    return left
+  }
+
+  #identify(): Principal {
+    const { keys, isOpen } = this.view.settings
+    const token = credentialOf(this.#request.headers)
+    const known = token === undefined ? undefined : keys.find(token)
+    if (known !== undefined) return known
+    if (isOpen) return ANONYMOUS
+    if (!keys.isEmpty) throw unauthorised(token)
+    if (this.#hasLoopbackHost) return ANONYMOUS
+    throw new GatewayError(
+      "forbidden",
+      "no API key is configured, so only requests to a loopback host name are served; add one under auth.keys, or set auth.mode: open",
+    )
+  }
+
+  #middlewareContext(path: string): MiddlewareContext {
+    const exchange = this
+    const request = this.#request
+    return {
+      requestId: this.requestId,
+      get traceId() {
+        return exchange.traceId()
+      },
+      generation: this.view.snapshot.generation,
+      method: request.method,
+      path,
+      headers: request.headers,
+      get clientIp() {
+        return exchange.#deps.peerOf(request)
+      },
+      principal: this.authenticate(),
+      signal: request.signal,
+      setHeader(name, value) {
+        exchange.#replyHeaders ??= []
+        exchange.#replyHeaders.push([name, value])
+      },
+      values: new Map(),
+    }
+  }
+}
+
+function unauthorised(token: string | undefined): GatewayError {
+  const message =
+    token === undefined
+      ? 'no API key was sent; send "Authorization: Bearer <key>" with a key of auth.keys'
+      : "the API key is not one of auth.keys"
+  return new GatewayError("invalid_api_key", message, { headers: { "www-authenticate": "Bearer" } })
+}
+
+/** The caller's id where it is harmless in logs and headers, else a new one. */
+export function requestIdOf(request: Request): string {
+  const sent = request.headers.get("x-request-id")
+  return sent !== null && REQUEST_ID.test(sent) ? sent : Bun.randomUUIDv7()
+}
+
+/** The path of an absolute URL, without the query. */
+export function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3)
+  if (start < 0) return "/"
+  const query = url.indexOf("?", start)
+  return query < 0 ? url.slice(start) : url.slice(start, query)
+}

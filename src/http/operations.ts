@@ -1,0 +1,39 @@
+/** What operators' machines ask: health, readiness, metrics, the API's description. */
+import { Elysia } from "elysia"
+import { renderMetrics } from "../telemetry/exposition.ts"
+import type { HttpDeps } from "./deps.ts"
+import type { Exchange } from "./exchange.ts"
+import { openApi } from "./openapi.ts"
+import { jsonReply } from "./reply.ts"
+
+export function operations(deps: HttpDeps) {
+  const description = openApi(deps.version)
+  return ownRoutes("operations")
+    .get("/health", () => jsonReply({ status: "ok", timestamp: new Date(deps.clock.now()).toISOString(), version: deps.version }))
+    .get("/ready", () => ready(deps))
+    .get("/metrics", ({ request }) => metrics(request, deps))
+    .get("/openapi.json", () => jsonReply(description))
+}
+
+/** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
+export function ownRoutes<const N extends string>(name: N) {
+  return new Elysia({ name })
+    .decorate("exchange", undefined as unknown as Exchange)
+    .onBeforeHandle(function enter({ exchange, route }) {
+      exchange.enterOwn(route)
+    })
+    .mapResponse(function finish({ exchange, responseValue }) {
+      const response = exchange.stamp(responseValue as Response)
+      exchange.replied(response.status)
+      return response
+    })
+}
+
+function ready(deps: HttpDeps): Response {
+  return deps.isReady() ? jsonReply({ status: "ready" }) : jsonReply({ status: "not_ready" }, 503)
+}
+
+function metrics(request: Request, deps: HttpDeps): Response {
+  const { body, contentType } = renderMetrics(deps.metrics, request.headers.get("accept"))
+  return new Response(body, { headers: { "content-type": contentType } })
+}

@@ -1,0 +1,149 @@
+import type { Clock } from "../clock.ts"
+import type {
+  CallEvent,
+
+  Principal,
+  ProviderCall,
+  RequestChange,
+  RouteRequest,
+} from "../plugin/contract.ts"
+import type { Snapshot } from "../plugin/snapshot.ts"
+import type { ChatBody } from "../protocol/chat-body.ts"
+import type { ChatRequest, DeepReadonly } from "../protocol/openai.ts"
+import type { Candidate, Catalog } from "../routing/catalog.ts"
+import type { LatencyBook } from "../routing/latency.ts"
+import type { Strategy } from "../routing/strategies.ts"
+import type { Logger } from "../telemetry/logger.ts"
+import type { CallMetrics } from "./call-metrics.ts"
+
+export interface RoutingRules {
+  readonly strategy: Strategy
+  readonly failover: "enabled" | "disabled"
+  readonly maxRetries: number
+}
+
+export interface CallDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: CallMetrics
+  readonly latency: LatencyBook
+}
+
+export interface CallInput {
+  readonly requestId: string
+  readonly traceId: () => string
+  readonly snapshot: Snapshot
+  readonly catalog: Catalog
+  readonly rules: RoutingRules
+  readonly headers: Headers
+  readonly principal: Principal
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal
+  readonly body: ChatBody
+}
+
+/** One LLM request on its way through: what came in, what was decided, what it took. */
+export class Call {
+  /** As the client asked, or as an `onRequest` hook changed it. */
+  model: string
+  body: ChatBody
+  preferredProvider: string | undefined
+  candidate: Candidate | undefined
+  attempts = 0
+  /** Time spent waiting for providers until one answered. */
+  upstreamMs = 0
+  metadata: Readonly<Record<string, unknown>> = {}
+  readonly stream: boolean
+  readonly startMs: number
+  readonly #startTime: number
+
+  constructor(
+    readonly input: CallInput,
+    readonly deps: CallDeps,
+  ) {
+    this.body = input.body
+    this.model = input.body.model
+    this.stream = input.body.stream
+    this.startMs = deps.clock.monotonic()
+    this.#startTime = deps.clock.now()
+  }
+
+  elapsedMs(): number {
+    return this.deps.clock.monotonic() - this.startMs
+  }
+
+  /** What every event about this call carries; made only where somebody subscribes. */
+  event(): CallEvent {
+    const { requestId, traceId, snapshot, principal } = this.input
+    return {
+      requestId,
+      traceId: traceId(),
+      generation: snapshot.generation,
+      model: this.model,
+      provider: this.candidate?.provider.name ?? this.preferredProvider,
+      stream: this.stream,
+      principal,
+      userId: principal.userId,
+      startTime: this.#startTime,
+      attempt: this.attempts,
+      metadata: this.metadata,
+    }
+  }
+
+  change({ model, provider, request, metadata }: RequestChange, replace: ReplaceBody): void {
+    if (request !== undefined) {
+      this.body = replace(request)
+      this.model = this.body.model
+    }
+    if (model !== undefined) this.model = model
+    if (provider !== undefined) this.preferredProvider = provider
+    if (metadata !== undefined) this.metadata = Object.freeze({ ...this.metadata, ...metadata })
+  }
+
+  routeRequest(): RouteRequest {
+    const { requestId, headers, principal, signal } = this.input
+    const { body, model } = this
+    const slash = model.indexOf("/")
+    const named = slash > 0 ? model.slice(0, slash) : undefined
+    return {
+      requestId,
+      model,
+      provider: named !== undefined && this.input.catalog.providers.has(named) ? named : undefined,
+      stream: this.stream,
+      get messages() {
+        return body.object().messages
+      },
+      bodyBytes: body.bytes.byteLength,
+      headers,
+      metadata: this.metadata,
+      principal,
+      userId: principal.userId,
+      signal,
+    }
+  }
+
+  providerCall(candidate: Candidate, number: number, signal: AbortSignal): ProviderCall {
+    const { requestId, traceId } = this.input
+    const { model } = candidate
+    const { body } = this
+    return {
+      requestId,
+      get traceId() {
+        return traceId()
+      },
+      model,
+      stream: this.stream,
+      get request(): DeepReadonly<ChatRequest> {
+        const request = body.object()
+        return request.model === model ? request : { ...request, model }
+      },
+      get body() {
+        return body.withModel(model)
+      },
+      attempt: number,
+      signal,
+    }
+  }
+}
+
+type ReplaceBody = (request: DeepReadonly<ChatRequest>) => ChatBody

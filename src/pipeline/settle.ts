@@ -1,0 +1,72 @@
+/**
+ * The end of a call, told once: metrics and observers. It happens when the last byte was handed over, the
+ * client left, or the call failed; not when the handler returned.
+ */
+import { GatewayError } from "../errors.ts"
+import type { StreamOutcome } from "../plugin/contract.ts"
+import type { ChatCompletion, DeepReadonly, Usage } from "../protocol/openai.ts"
+import type { Call } from "./call.ts"
+
+interface AnsweredCall {
+  /** Parsed when an observer reads it; none for a stream. */
+  readonly response: (() => DeepReadonly<ChatCompletion>) | undefined
+  readonly usage: Usage | undefined
+}
+
+export function settleAnswered(call: Call, { response, usage }: AnsweredCall): void {
+  const durationMs = call.elapsedMs()
+  if (call.candidate !== undefined) call.deps.metrics.answered(call.candidate, durationMs, usage)
+
+  call.input.snapshot.observe("onResponse", () => ({
+    ...call.event(),
+    get response() {
+      return response?.()
+    },
+    responseStatus: 200,
+    durationMs,
+    usage,
+    tokensUsed: usage?.total_tokens,
+    costUsd: undefined,
+    cacheHit: false,
+  }))
+  call.input.snapshot.observe("onMetric", () => ({
+    name: "gen_ai.client.operation.duration",
+    value: durationMs / 1000,
+    type: "histogram",
+    unit: "s",
+    tags: { provider: call.candidate?.provider.name ?? "", model: call.model },
+  }))
+}
+
+export function settleFailed(call: Call, error: GatewayError): void {
+  const durationMs = call.elapsedMs()
+  call.input.snapshot.observe("onError", () => ({
+    ...call.event(),
+    error,
+    errorType: error.kind,
+    retryable: error.retryable,
+    durationMs,
+  }))
+}
+
+interface EndedStream {
+  readonly outcome: StreamOutcome
+  readonly events: number
+  readonly sizeBytes: number
+  readonly firstTokenMs: number
+  readonly usage: Usage | undefined
+  readonly error: GatewayError | undefined
+}
+
+export function settleStream(call: Call, { error, ...end }: EndedStream): void {
+  const durationMs = call.elapsedMs()
+  call.deps.metrics.activeStreams.add(-1)
+  call.deps.metrics.streamEnded(end.outcome)
+  call.input.snapshot.observe("onStreamEnd", () => ({ ...call.event(), ...end, durationMs }))
+  if (end.outcome === "complete") settleAnswered(call, { response: undefined, usage: end.usage })
+  else settleFailed(call, error ?? clientLeft())
+}
+
+function clientLeft(): GatewayError {
+  return new GatewayError("client_closed_request", "the client closed the connection in mid-stream")
+}

@@ -1,0 +1,71 @@
+import { GatewayError } from "../errors.ts"
+import { closest } from "../protocol/similar.ts"
+import { describePlugin, type PluginInfo } from "./plugin-info.ts"
+import type { PluginRecord } from "./record.ts"
+import type { Roster } from "./roster.ts"
+import type { StatsBook } from "./stats.ts"
+
+export interface LoadReport {
+  readonly active: readonly string[]
+  readonly disabled: readonly string[]
+  readonly failed: readonly { readonly name: string; readonly source: string; readonly message: string }[]
+}
+
+/** What can be said about the plugins, for people and for the admin API. */
+export class Catalogue {
+  readonly #roster: Roster
+  readonly #stats: StatsBook
+
+  constructor(roster: Roster, stats: StatsBook) {
+    this.#roster = roster
+    this.#stats = stats
+  }
+
+  /** @throws GatewayError `plugin_not_found` */
+  find(name: string): PluginRecord {
+    const record = this.#roster.find(name)
+    if (record !== undefined) return record
+    const known = this.#records().map((other) => other.name)
+    const [similar] = closest(name, known)
+    const hint = similar === undefined ? "" : `; did you mean "${similar}"?`
+    throw new GatewayError("plugin_not_found", `no plugin is called "${name}"${hint}`)
+  }
+
+  info(record: PluginRecord): PluginInfo {
+    const { manifest, name } = record
+    return describePlugin({
+      record,
+      isEnabled: this.#roster.isEnabled(record),
+      stats: this.#stats.of(name),
+      dependencies: manifest === undefined ? {} : this.#roster.needsOf(manifest).dependencies,
+    })
+  }
+
+  /** Sorted by name, then by source. */
+  list(): readonly PluginInfo[] {
+    return this.#records()
+      .map((record) => this.info(record))
+      .sort((a, b) => a.name.localeCompare(b.name) || a.source.localeCompare(b.source))
+  }
+
+  report(): LoadReport {
+    const plugins = this.list()
+    const namesOf = (...states: readonly string[]) =>
+      plugins.filter(({ state }) => states.includes(state)).map(({ name }) => name)
+    return {
+      active: namesOf("active"),
+      disabled: namesOf("loaded", "inactive"),
+      failed: plugins.flatMap(({ name, source, error }) =>
+        error === null ? [] : [{ name, source, message: error.message }],
+      ),
+    }
+  }
+
+  /** Without those that stand behind another, and those that are being read for the first time. */
+  #records(): readonly PluginRecord[] {
+    const records = this.#roster.records()
+    return records.filter(
+      ({ manifest, error, isShadowed }) => !isShadowed && (manifest ?? error) !== undefined,
+    )
+  }
+}

@@ -1,0 +1,99 @@
+/** What the admin API tells about a plugin; snake_case, as it goes over the wire. */
+import type { PluginState, PluginType } from "./contract.ts"
+import type { PluginRecord } from "./record.ts"
+import type { PluginStats } from "./stats.ts"
+
+export interface PluginInfo {
+  readonly name: string
+  /** Null until the plugin's definition could be read; so are the others that come from it. */
+  readonly version: string | null
+  readonly type: PluginType | null
+  readonly description: string | null
+  readonly enabled: boolean
+  readonly state: PluginState
+  /** When the version that serves was loaded, as ISO 8601. */
+  readonly loaded_at: string | null
+  readonly last_used: string | null
+  readonly metrics: PluginMetricsInfo
+  /** Why it is not active; of an active plugin, why its last reload failed. */
+  readonly error: PluginErrorInfo | null
+  /** The file, or `bundled:<name>`. */
+  readonly source: string
+  /** Comes with the gateway, so it is off unless the configuration names it. */
+  readonly bundled: boolean
+  /** The generation with which the version that serves came. */
+  readonly generation: number | null
+  readonly priority: number | null
+  readonly metadata: Readonly<Record<string, unknown>>
+  readonly dependencies: Readonly<Record<string, string>>
+}
+
+export interface PluginMetricsInfo {
+  readonly calls: number
+  readonly errors: number
+  readonly timeouts: number
+  readonly total_time_ms: number
+  readonly average_time_ms: number
+  readonly last_error: { readonly message: string; readonly at: string } | null
+  readonly last_call: string | null
+}
+
+export interface PluginErrorInfo {
+  readonly code: string
+  readonly message: string
+  readonly at: string
+  /** For faults in the source: `{ errors: [{ file, line, column, message }] }`. */
+  readonly details?: unknown
+}
+
+interface PluginFacts {
+  readonly record: PluginRecord
+  readonly isEnabled: boolean
+  readonly stats: PluginStats
+  readonly dependencies: Readonly<Record<string, string>>
+}
+
+export function describePlugin({ record, isEnabled, stats, dependencies }: PluginFacts): PluginInfo {
+  const { name, state, instance, manifest, source, error } = record
+  return {
+    name,
+    version: instance?.version ?? manifest?.version ?? null,
+    type: manifest?.type ?? null,
+    description: manifest?.description ?? null,
+    enabled: isEnabled,
+    state,
+    loaded_at: isoTime(record.loadedAtMs),
+    last_used: isoTime(stats.lastCallMs),
+    metrics: describeStats(stats),
+    error: error === undefined ? null : { ...error, at: new Date(error.at).toISOString() },
+    source,
+    bundled: record.isBundled,
+    generation: record.generation ?? null,
+    priority: instance?.priority ?? null,
+    metadata: manifest?.metadata ?? {},
+    dependencies,
+  }
+}
+
+function describeStats({
+  calls,
+  errors,
+  timeouts,
+  totalTimeMs,
+  lastError,
+  lastCallMs,
+}: PluginStats): PluginMetricsInfo {
+  return {
+    calls,
+    errors,
+    timeouts,
+    total_time_ms: totalTimeMs,
+    average_time_ms: calls === 0 ? 0 : totalTimeMs / calls,
+    last_error: lastError === undefined ? null : { ...lastError, at: new Date(lastError.at).toISOString() },
+    last_call: isoTime(lastCallMs),
+  }
+}
+
+function isoTime(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString()
+}

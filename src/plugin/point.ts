@@ -1,0 +1,222 @@
+/**
+ * A point is one place where the gateway calls into one plugin: a hook or an ability. It is bound when a
+ * snapshot is made, so that a call costs no look-up: it runs synchronously until the plugin returns a
+ * promise; only then do the deadline timer and the race against disposal exist.
+ */
+import { type Clock } from "../clock.ts"
+import { GatewayError, messageOf } from "../errors.ts"
+import type { Logger } from "../telemetry/logger.ts"
+import type { Histogram, MetricStore } from "../telemetry/store.ts"
+import type { Awaitable, HookContext } from "./contract.ts"
+import type { PluginInstance } from "./instance.ts"
+
+/** Counts of one plugin at one point. They belong to the plugin's name, so they survive reloads. */
+export interface PointStats {
+  calls: number
+  errors: number
+  timeouts: number
+  totalTimeMs: number
+}
+
+export interface PointDeps {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: MetricStore
+  /** Switches a plugin off, for `on_error: disable`. */
+  disable(plugin: string, reason: string): void
+}
+
+interface PointRecord {
+  readonly plugin: string
+  readonly point: string
+  readonly stats: PointStats
+  readonly duration: Histogram
+  readonly failures: { loggedAtMs: number; suppressed: number }
+}
+
+/** Keeps the counts of every plugin × point and binds new points to them. */
+export class PointBook {
+  readonly #records = new Map<string, PointRecord>()
+
+  constructor(readonly deps: PointDeps) {}
+
+  record(plugin: string, point: string): PointRecord {
+    const key = `${plugin}\n${point}`
+    let record = this.#records.get(key)
+    if (record === undefined) {
+      record = {
+        plugin,
+        point,
+        stats: { calls: 0, errors: 0, timeouts: 0, totalTimeMs: 0 },
+        duration: this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook: point }),
+        failures: { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 },
+      }
+      this.#records.set(key, record)
+    }
+    return record
+  }
+
+  records(): Iterable<PointRecord> {
+    return this.#records.values()
+  }
+
+  /** Forgets a plugin that is gone. */
+  forget(plugin: string): void {
+    for (const [key, record] of this.#records) if (record.plugin === plugin) this.#records.delete(key)
+  }
+}
+
+/** What a failure means for the request in hand. */
+export type OnFailure = "open" | "closed"
+
+export class PluginPoint<A extends unknown[], R> {
+  readonly #record: PointRecord
+  readonly #deps: PointDeps
+
+  constructor(
+    readonly instance: PluginInstance,
+    readonly name: string,
+    private readonly fn: (...args: A) => Awaitable<R>,
+    private readonly onFailure: OnFailure,
+    book: PointBook,
+  ) {
+    this.#record = book.record(instance.name, name)
+    this.#deps = book.deps
+  }
+
+  /**
+   * Calls the plugin. A failure of an open point counts, is logged and gives undefined.
+   * @throws GatewayError the plugin's own, which rejects the request on purpose, or `plugin_failed` /
+   * `plugin_timeout` where the plugin fails closed.
+   */
+  call(...args: A): Awaitable<R | undefined> {
+    const { clock } = this.#deps
+    const startMs = clock.monotonic()
+    let result: Awaitable<R>
+    try {
+      result = this.instance.run(this.fn, ...args)
+    } catch (thrown) {
+      return this.#failed(thrown, startMs)
+    }
+    if (!isPromise(result)) {
+      this.#done(startMs)
+      return result
+    }
+    return this.#finish(result, startMs, abortOf(args))
+  }
+
+  async #finish(pending: Promise<R>, startMs: number, abort: DeadlineAbort | undefined): Promise<R | undefined> {
+    const cut = Promise.withResolvers<never>()
+    const { timeoutMs } = this.instance
+    const cancel = this.#deps.clock.after(timeoutMs, () => {
+      const error = this.#timeout(timeoutMs)
+      abort?.abortAtDeadline(error)
+      cut.reject(error)
+    })
+    const forget = this.instance.onGone(cut.reject)
+    try {
+      const result = await Promise.race([pending, cut.promise])
+      this.#done(startMs)
+      return result
+    } catch (thrown) {
+      return this.#failed(thrown, startMs)
+    } finally {
+      cancel()
+      forget()
+    }
+  }
+
+  #timeout(timeoutMs: number): GatewayError {
+    return new GatewayError(
+      "plugin_timeout",
+      `plugin "${this.instance.name}" did not finish ${this.name} within ${timeoutMs} ms; look for a promise that never settles, or raise plugins.configs.${this.instance.name}.timeout`,
+    )
+  }
+
+  #done(startMs: number): void {
+    const elapsedMs = this.#deps.clock.monotonic() - startMs
+    const { stats, duration } = this.#record
+    stats.calls++
+    stats.totalTimeMs += elapsedMs
+    duration.record(elapsedMs / 1000)
+    this.instance.stats.recordCall(elapsedMs)
+  }
+
+  #failed(thrown: unknown, startMs: number): undefined {
+    this.#done(startMs)
+    const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
+    if (thrown instanceof GatewayError && !isTimeout) throw thrown
+
+    const { stats } = this.#record
+    stats.errors++
+    if (isTimeout) stats.timeouts++
+    const message = messageOf(thrown)
+    this.instance.stats.recordError(`${this.name}: ${message}`, isTimeout ? "timeout" : "error")
+    this.#report(thrown)
+    if (this.instance.failurePolicy === "disable") {
+      this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
+    }
+    if (this.onFailure === "open") return undefined
+    if (isTimeout) throw thrown
+    throw new GatewayError(
+      "plugin_failed",
+      `plugin "${this.instance.name}" failed in ${this.name}, and it is set to fail closed; its last error is at /admin/plugins/${this.instance.name}`,
+      { cause: thrown },
+    )
+  }
+
+  /** One line a second for each point: a plugin that fails on every request must not flood the log. */
+  #report(thrown: unknown): void {
+    const { failures } = this.#record
+    const nowMs = this.#deps.clock.monotonic()
+    if (nowMs - failures.loggedAtMs < 1000) {
+      failures.suppressed++
+      return
+    }
+    this.#deps.log.warn("a plugin failed", {
+      plugin: this.instance.name,
+      version: this.instance.version,
+      hook: this.name,
+      error: thrown,
+      ...(failures.suppressed > 0 ? { suppressed: failures.suppressed } : {}),
+    })
+    failures.loggedAtMs = nowMs
+    failures.suppressed = 0
+  }
+}
+
+/** The second argument of every hook. Its controller is made when the hook asks for the signal. */
+export class CallContext implements HookContext {
+  #controller: AbortController | undefined
+  readonly #parent: AbortSignal | undefined
+
+  constructor(parent?: AbortSignal) {
+    this.#parent = parent
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController()
+      const parent = this.#parent
+      if (parent?.aborted) controller.abort(parent.reason)
+      else parent?.addEventListener("abort", () => controller.abort(parent.reason), { once: true })
+      this.#controller = controller
+    }
+    return this.#controller.signal
+  }
+
+  abortAtDeadline(reason: unknown): void {
+    this.#controller?.abort(reason)
+  }
+}
+
+type DeadlineAbort = Pick<CallContext, "abortAtDeadline">
+
+function abortOf(args: readonly unknown[]): DeadlineAbort | undefined {
+  const last = args.at(-1)
+  return last instanceof CallContext ? last : undefined
+}
+
+function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
+  return value !== null && typeof value === "object" && typeof (value as { then?: unknown }).then === "function"
+}

@@ -1,0 +1,330 @@
+/**
+ * The plugins of the gateway: what is loaded, what serves, and the operations on it.
+ *
+ * A plugin that is switched off is read and checked, so that the admin sees what it is, but its `setup` does
+ * not run: a plugin that is off holds no timers, connections or memory. `setup` runs when it is switched on;
+ * switching it off disposes it when its last call is done. So the states are:
+ *
+ * - `loaded`: known and switched off, and never set up so far
+ * - `active`: serves. A failed reload leaves it active, and `error` says what failed
+ * - `inactive`: switched off after it has served
+ * - `error`: switched on, but it could not be loaded; or its file could not be read. Tried again when the file
+ *   or its configuration changes, when what it needs becomes active, and on enable or reload
+ * - `unloaded`: gone
+ *
+ * Code is read and set up in turn for each plugin, whoever asks; a plugin that is slow there delays no other,
+ * and no request. What requests see changes in one synchronous step.
+ */
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
+import type { TObject } from "@sinclair/typebox"
+import type { Clock } from "../clock.ts"
+import { GatewayError } from "../errors.ts"
+import type { StateStore } from "../state/store.ts"
+import type { Logger } from "../telemetry/logger.ts"
+import type { MetricStore } from "../telemetry/store.ts"
+import { PluginBuilder } from "./build.ts"
+import { Catalogue, type LoadReport } from "./catalogue.ts"
+import type { CacheEvent, Metric, PluginLoadEvent, PluginState } from "./contract.ts"
+import { Generations } from "./generations.ts"
+import type { PluginInstance, PluginSettings } from "./instance.ts"
+import { Launcher, type ReadWhen } from "./launcher.ts"
+import { createLimiter } from "./limiter.ts"
+import type { ModuleHost } from "./module-host.ts"
+import type { PluginInfo } from "./plugin-info.ts"
+import { PluginMetrics } from "./plugin-metrics.ts"
+import type { PointBook } from "./point.ts"
+import type { PluginManifest, PluginRecord } from "./record.ts"
+import { Rollout } from "./rollout.ts"
+import { Roster } from "./roster.ts"
+import type { Snapshot } from "./snapshot.ts"
+import { type BundledPlugin, PluginSources } from "./sources.ts"
+import { StatsBook } from "./stats.ts"
+
+interface RegistryOptions {
+  readonly log: Logger
+  readonly clock: Clock
+  readonly state: StateStore
+  readonly metrics: MetricStore
+  readonly points: PointBook
+  readonly moduleHost: ModuleHost
+  readonly directory: string
+  readonly bundled: readonly BundledPlugin[]
+  readonly maxPlugins: number
+  /** Plugins that are read, or set up, at a time. */
+  readonly maxConcurrent: number
+  readonly setupTimeoutMs: number
+  readonly drainTimeoutMs: number
+  /** What the configuration says about a plugin now. */
+  readonly entry: (name: string) => PluginSettings | undefined
+  /** Told of each new snapshot before anything of the old one goes. */
+  readonly onSwap: (snapshot: Snapshot) => void
+  readonly onEvent: (event: PluginLoadEvent) => void
+  readonly emitMetric: (plugin: string, metric: Metric) => void
+  readonly emitCacheEvent: (event: CacheEvent) => void
+}
+
+interface ForceOptions {
+  /** Stops the plugins that need this one too, in one step with it. */
+  readonly force?: boolean
+}
+
+interface DisableOptions extends ForceOptions {
+  /** Shown as the plugin's error. */
+  readonly reason?: string
+}
+
+export class PluginRegistry {
+  readonly #options: RegistryOptions
+  readonly #roster: Roster
+  readonly #generations: Generations
+  readonly #launcher: Launcher
+  readonly #rollout: Rollout
+  readonly #sources: PluginSources
+  readonly #catalogue: Catalogue
+  readonly #builder = new PluginBuilder()
+  readonly #scan = createLimiter(1)
+  #nextSync: Promise<void> | undefined
+  #isStopping = false
+
+  constructor(options: RegistryOptions) {
+    const services = { ...options, directory: resolve(options.directory) }
+    const metrics = new PluginMetrics(options.metrics)
+    const stats = new StatsBook(options.clock, (plugin, counts) => metrics.track(plugin, counts))
+    const roster = new Roster(options)
+    const generations = new Generations(options)
+    const onForget = (plugin: string) => options.points.forget(plugin)
+    const builder = this.#builder
+    const launcher = new Launcher({
+      ...options,
+      services,
+      roster,
+      generations,
+      builder,
+      stats,
+      metrics,
+      onForget,
+    })
+    this.#options = services
+    this.#roster = roster
+    this.#generations = generations
+    this.#launcher = launcher
+    this.#rollout = new Rollout({ roster, launcher, clock: options.clock })
+    this.#sources = new PluginSources({ ...services, roster })
+    this.#catalogue = new Catalogue(roster, stats)
+  }
+
+  // -------------------------------------------------------------------------------------------------
+  // Reading: never waits
+
+  get current(): Snapshot {
+    return this.#generations.current
+  }
+
+  /** The current snapshot, held until the caller calls its `release`. */
+  pin(): Snapshot {
+    return this.#generations.pin()
+  }
+
+  /** The instance that serves under this name. */
+  get(name: string): PluginInstance | undefined {
+    return this.#roster.owner(name)?.instance
+  }
+
+  /** @throws GatewayError `plugin_not_found` */
+  getInfo(name: string): PluginInfo {
+    return this.#catalogue.info(this.#catalogue.find(name))
+  }
+
+  /** The schema of a plugin's config; undefined where it takes none. @throws GatewayError `plugin_not_found` */
+  configSchema(name: string): TObject | undefined {
+    return this.#catalogue.find(name).manifest?.config
+  }
+
+  /** Everything that is known, sorted by name. Of two files with one name both are shown, and the second one's error. */
+  list(): readonly PluginInfo[] {
+    return this.#catalogue.list()
+  }
+
+  // -------------------------------------------------------------------------------------------------
+  // Loading
+
+  /** Loads the bundled plugins and those of the directory. A plugin that fails stops no other. */
+  async loadAll(): Promise<LoadReport> {
+    const { directory, log } = this.#options
+    if (!existsSync(directory)) log.warn("the plugin directory does not exist yet", { directory })
+    this.#sources.addBundled()
+    await this.sync()
+    return this.#catalogue.report()
+  }
+
+  /** Loads the bundled plugins only, for a gateway that is not to load its directory. */
+  async loadBundled(): Promise<LoadReport> {
+    const records = this.#sources.addBundled()
+    await this.#asHost(() => this.#rollout.roll(records, "if-changed"))
+    return this.#catalogue.report()
+  }
+
+  /**
+   * Brings the plugins in line with the directory. Nothing happens to those whose files have not changed.
+   * @throws GatewayError `plugin_load_failed` where the directory cannot be read
+   */
+  sync(): Promise<void> {
+    this.#nextSync ??= this.#asHost(async () => {
+      const { changed, gone } = await this.#scan(() => {
+        this.#nextSync = undefined
+        return this.#sources.compare()
+      })
+      if (this.#isStopping) return
+      for (const record of changed) record.cut("its files have changed again")
+      for (const record of gone) record.cut("its file is gone")
+      await this.#rollout.roll(changed, "if-changed", gone)
+    })
+    return this.#nextSync
+  }
+
+  /**
+   * Loads a plugin from a file or folder, wherever that is; or a bundled one again, as `bundled:<name>`.
+   * @throws GatewayError `plugin_conflict`, or why it cannot be loaded: nothing of it is kept then
+   */
+  async register(path: string): Promise<PluginInfo> {
+    const record = await this.#sources.add(path)
+    try {
+      await this.#load(record, "always")
+    } catch (thrown) {
+      this.#asHost(() => this.#launcher.stop([record], "unloaded"))
+      throw thrown
+    }
+    return this.#catalogue.info(record)
+  }
+
+  /**
+   * Takes a plugin out and forgets it. Its file is left out until it changes.
+   * @throws GatewayError `plugin_not_found`; `plugin_conflict` where active plugins need it
+   */
+  async unregister(name: string, options: ForceOptions = {}): Promise<void> {
+    this.#assertNotNeeded(this.#catalogue.find(name), options)
+    await this.#sources.dismiss(this.#catalogue.find(name))
+    const record = this.#catalogue.find(name)
+    this.#assertNotNeeded(record, options)
+    record.cut("it was removed")
+    this.#asHost(() => this.#launcher.stop([record], "unloaded"))
+    this.#wakeOthers()
+  }
+
+  /**
+   * Switches a plugin on and sets it up; one whose loading failed is tried again.
+   * @throws GatewayError `plugin_not_found`; `plugin_conflict` where it lacks a plugin; or why it cannot be loaded
+   */
+  async enable(name: string): Promise<PluginInfo> {
+    const record = this.#catalogue.find(name)
+    await this.#load(record, "if-down", (manifest) => {
+      const unmet = this.#roster.unmet(manifest)
+      if (unmet !== undefined) throw new GatewayError("plugin_conflict", unmet.message)
+      this.#roster.setEnabled(record, manifest.name, true)
+    })
+    return this.#catalogue.info(record)
+  }
+
+  /**
+   * Switches a plugin off at once; it is disposed when its last call is done.
+   * @throws GatewayError `plugin_not_found`; `plugin_conflict` where active plugins need it
+   */
+  disable(name: string, { reason, ...options }: DisableOptions = {}): PluginInfo {
+    const record = this.#catalogue.find(name)
+    this.#assertNotNeeded(record, options)
+    this.#roster.setEnabled(record, name, false)
+    record.cut("it was switched off")
+    this.#asHost(() => this.#launcher.stop([record], "disabled", reason))
+    return this.#catalogue.info(record)
+  }
+
+  /**
+   * Reads a plugin's code and settings again, changed or not, and puts the new version into service.
+   * @throws GatewayError `plugin_not_found`, or why that failed; what served before serves on
+   */
+  async reload(name: string): Promise<PluginInfo> {
+    const record = this.#catalogue.find(name)
+    await this.#load(record, "always")
+    return this.#catalogue.info(record)
+  }
+
+  /** Follows the configuration: switches plugins on and off, and sets those up anew whose settings changed. */
+  async applyEntries(): Promise<void> {
+    const { entry } = this.#options
+    const roster = this.#roster
+    roster.settleOverrides()
+    const records = roster.records().filter((record) => roster.find(record.name) === record)
+    const off = records.filter((record) => record.instance !== undefined && !roster.isEnabled(record))
+    const changed = records.filter((record) => {
+      if (!roster.isEnabled(record)) return false
+      return RESTING.includes(record.state) || !Bun.deepEquals(entry(record.name), record.settings)
+    })
+    await this.#asHost(() => {
+      for (const record of [...off, ...changed]) record.cut("its configuration changed")
+      this.#launcher.stop(off, "disabled")
+      return this.#rollout.roll(changed, "always")
+    })
+  }
+
+  /** Stops everything, dependents first. All are tried; none may take longer than the setup timeout. */
+  async shutdownAll(): Promise<void> {
+    this.#isStopping = true
+    const records = this.#roster.records()
+    for (const record of records) {
+      record.cut("the gateway is stopping")
+      record.dropCandidate()
+      this.#roster.remove(record)
+      record.state = "unloaded"
+    }
+    await Promise.all(records.map((record) => record.work(async () => {})))
+    await this.#generations.close()
+    await this.#builder.close()
+  }
+
+  // -------------------------------------------------------------------------------------------------
+
+  async #load(
+    record: PluginRecord,
+    when: ReadWhen,
+    beforeLaunch?: (manifest: PluginManifest) => void,
+  ): Promise<void> {
+    await this.#asHost(() =>
+      record.work(async (signal) => {
+        await this.#launcher.read(record, when, signal)
+        signal.throwIfAborted()
+        try {
+          if (record.plannedManifest !== undefined) beforeLaunch?.(record.plannedManifest)
+        } catch (thrown) {
+          record.dropCandidate()
+          throw thrown
+        }
+        await this.#launcher.launch(record, signal)
+      }),
+    )
+    this.#wakeOthers()
+  }
+
+  /** Nobody waits for plugins that can be tried again now: they keep their own errors. */
+  #wakeOthers(): void {
+    if (!this.#isStopping) void this.#asHost(() => this.#rollout.wake())
+  }
+
+  /** As the host, not as the request or the plugin that asks: what is opened here outlives both. */
+  #asHost<T>(fn: () => T): T {
+    if (this.#isStopping) throw new GatewayError("shutting_down", "the gateway is stopping")
+    return this.#options.moduleHost.outside(fn)
+  }
+
+  #assertNotNeeded(record: PluginRecord, { force = false }: ForceOptions): void {
+    const dependents = this.#roster.orphans([record]).map(({ name }) => `"${name}"`)
+    if (force || dependents.length === 0) return
+    throw new GatewayError(
+      "plugin_conflict",
+      `plugin "${record.name}" is needed by ${dependents.join(", ")}; switch off what needs it first, or use force to stop that too`,
+    )
+  }
+}
+
+/** States in which a plugin that is switched off stays. */
+const RESTING: readonly PluginState[] = ["loaded", "inactive"]

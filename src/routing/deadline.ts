@@ -1,0 +1,97 @@
+import type { Clock } from "../clock.ts"
+import { GatewayError } from "../errors.ts"
+import type { ProviderTimeouts } from "./provider.ts"
+
+interface DeadlineOptions {
+  readonly clock: Clock
+  readonly provider: string
+  readonly timeouts: ProviderTimeouts
+  /** What is awaited first: the first event of a stream, or a whole reply. */
+  readonly awaits: "first_token" | "total"
+  readonly abort: (reason: GatewayError) => void
+}
+
+/**
+ * The time limits of one attempt behind one timer. The timer is not re-armed for each chunk: a chunk only
+ * notes the time, and the timer looks, when it fires, whether the limit really passed.
+ */
+export class AttemptDeadline {
+  readonly #options: DeadlineOptions
+  readonly #startMs: number
+  #phase: "total" | "first_token" | "between_chunks"
+  #sinceMs: number
+  #isPaused = false
+  #cancel: () => void
+
+  constructor(options: DeadlineOptions) {
+    this.#options = options
+    this.#phase = options.awaits
+    this.#startMs = options.clock.monotonic()
+    this.#sinceMs = this.#startMs
+    this.#cancel = this.#arm()
+  }
+
+  /** A chunk arrived: from now on silence is measured. */
+  touch(): void {
+    this.#sinceMs = this.#options.clock.monotonic()
+    if (this.#phase === "between_chunks") return
+    this.#phase = "between_chunks"
+    this.#cancel()
+    this.#cancel = this.#arm()
+  }
+
+  /** Nobody reads now: the silence is the client's, so only the total counts until the next chunk is asked for. */
+  pause(): void {
+    this.#isPaused = true
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#sinceMs = this.#options.clock.monotonic()
+  }
+
+  clear(): void {
+    this.#cancel()
+  }
+
+  #arm(): () => void {
+    return this.#options.clock.after(Math.max(0, this.#remainingMs()), () => this.#look())
+  }
+
+  #remainingMs(): number {
+    const { clock, timeouts } = this.#options
+    const now = clock.monotonic()
+    const total = this.#startMs + timeouts.totalMs - now
+    return Math.min(total, this.#sinceMs + this.#limitMs() - now)
+  }
+
+  #limitMs(): number {
+    const { timeouts } = this.#options
+    if (this.#phase === "first_token") return timeouts.firstTokenMs
+    if (this.#phase === "between_chunks" && !this.#isPaused) return timeouts.betweenChunksMs
+    return timeouts.totalMs
+  }
+
+  #look(): void {
+    if (this.#remainingMs() > 1) {
+      this.#cancel = this.#arm()
+      return
+    }
+    const { provider, timeouts, clock } = this.#options
+    const isTotal = clock.monotonic() - this.#startMs >= timeouts.totalMs - 1
+    const limit = isTotal ? "total" : this.#phase
+    const limitMs = isTotal ? timeouts.totalMs : this.#limitMs()
+    this.#options.abort(
+      new GatewayError(
+        "upstream_timeout",
+        `provider "${provider}" ${TEXTS[limit]} within ${limitMs} ms (timeout.${limit})`,
+      ),
+    )
+  }
+}
+
+const TEXTS = {
+  total: "did not finish its answer",
+  first_token: "did not start its stream",
+  between_chunks: "fell silent in mid-stream and did not go on",
+} as const

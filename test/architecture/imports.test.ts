@@ -1,0 +1,72 @@
+import { expect, test } from "bun:test"
+import { readFileSync } from "node:fs"
+import { Glob } from "bun"
+import { dirname, join, normalize } from "node:path"
+
+const ROOT = join(import.meta.dir, "../..")
+
+/** What each folder of src/ may import besides itself. */
+const BASE = ["errors.ts", "clock.ts", "protocol/similar.ts"]
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  "errors.ts": [],
+  "clock.ts": [],
+  protocol: BASE,
+  config: [...BASE, "protocol/secrets.ts"],
+  telemetry: BASE,
+  state: BASE,
+  plugin: [...BASE, "protocol", "telemetry", "state", "config/units.ts"],
+  upstream: [...BASE, "protocol", "telemetry", "plugin/contract.ts"],
+  routing: [...BASE, "protocol", "telemetry", "state", "plugin"],
+  pipeline: [...BASE, "protocol", "telemetry", "state", "routing", "plugin"],
+  http: [...BASE, "protocol", "config", "telemetry", "state", "plugin", "routing", "pipeline"],
+}
+
+interface Import {
+  readonly file: string
+  readonly target: string
+}
+
+function importsOf(pattern: string): readonly Import[] {
+  const statement =
+    /(?:^|\n)\s*(?:import|export)\b[^"'\n]*?(?:from\s*)?["']([^"']+)["']|import\(\s*["']([^"']+)["']/g
+  return [...new Glob(pattern).scanSync({ cwd: ROOT })].flatMap((file) => {
+    const oneLine = readFileSync(join(ROOT, file), "utf8").replace(/\{[^{}]*\}\s*from/g, "x from")
+    return [...oneLine.matchAll(statement)].map((match) => ({ file, target: match[1] ?? match[2] ?? "" }))
+  })
+}
+
+function placeOf({ file, target }: Import): string {
+  if (!target.startsWith(".")) return target
+  return normalize(join(dirname(file), target))
+}
+
+test("every folder imports only what the table allows it", () => {
+  const violations = importsOf("src/**/*.ts")
+    .map((found) => ({ ...found, place: placeOf(found) }))
+    .filter(({ place }) => place.startsWith("src/"))
+    .filter(({ file, place }) => !isAllowed(file.slice(4), place.slice(4)))
+    .map(({ file, place }) => `${file} imports ${place}`)
+  expect(violations).toEqual([])
+})
+
+test("only http imports Elysia, and plugins share it through the plugin host", () => {
+  const importers = importsOf("src/**/*.ts")
+    .filter(({ target }) => target === "elysia")
+    .map(({ file }) => file)
+  expect(importers.length).toBeGreaterThan(0)
+  expect(importers.filter((file) => !file.startsWith("src/http/"))).toEqual([])
+})
+
+test("bundled plugins import only leapgate/plugin", () => {
+  const imports = importsOf("plugins/**/*.ts").filter(({ file }) => !file.endsWith(".test.ts"))
+  expect(imports.length).toBeGreaterThan(0)
+  expect(imports.filter(({ target }) => target !== "leapgate/plugin")).toEqual([])
+})
+
+function isAllowed(from: string, to: string): boolean {
+  const place = from.includes("/") ? (from.split("/")[0] ?? "") : from
+  const allowed = ALLOWED[place]
+  // gateway.ts, main.ts, cli/ and bundled.ts put the parts together: they may import everything.
+  if (allowed === undefined) return ["gateway.ts", "main.ts", "bundled.ts", "plugin-host.ts", "upstream-provider.ts", "cli"].includes(place)
+  return to.startsWith(`${place}/`) || allowed.some((part) => to === part || to.startsWith(`${part}/`))
+}
