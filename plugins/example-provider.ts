@@ -171,7 +171,8 @@ function createUpstream({ api_endpoint, api_key, timeout, max_retries }: Upstrea
           const message = `example-provider could not reach ${host} in ${retries + 1} tries; check api_endpoint`
           throw new GatewayError("upstream_unreachable", message, { cause: thrown })
         }
-        await pause(backOffMs(retries), call.signal)
+        // A client that leaves meanwhile is noticed by the next try.
+        await Bun.sleep(backOffMs(retries))
       }
     }
   }
@@ -218,19 +219,4 @@ function createUpstream({ api_endpoint, api_key, timeout, max_retries }: Upstrea
 /** 100 ms, doubling up to 10 s, ±10 % so that many callers do not come back at once. */
 function backOffMs(retries: number): number {
   return Math.min(100 * 2 ** retries, 10_000) * (0.9 + Math.random() * 0.2)
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", abort)
-      resolve()
-    }, ms)
-    if (signal.aborted) abort()
-    else signal.addEventListener("abort", abort, { once: true })
-  })
 }

@@ -29,16 +29,20 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   const gateway = await createGateway({ loaded, reloadConfig, env, version: packageJson.version, log })
   await gateway.start()
   const stopped = untilStopped()
-  supervisor.onLost(() => stopped.resolve("the supervisor is gone"))
-  surviveStrayErrors(log)
-  out(`LeapGate ${packageJson.version} is ready on ${gateway.url}`)
-  supervisor.ready()
-
   const reload = reloader(gateway, log)
   process.on("SIGHUP", () => reload("SIGHUP"))
+  supervisor.onLost(() => stopped.resolve("the supervisor is gone"))
+  surviveStrayErrors(log)
+  supervisor.ready()
+  out(`LeapGate ${packageJson.version} is ready on ${gateway.url}`)
+
   // Imported only now: nobody has to wait for it.
   const { watchConfig } = await import("../config/watch.ts")
-  const watcher = watchConfig(loaded.path ?? resolve(cwd, DEFAULT_FILE), () => reload("the file has changed"))
+  const watcher = watchConfig({
+    path: loaded.path ?? resolve(cwd, DEFAULT_FILE),
+    text: loaded.text,
+    onChange: () => reload("the file has changed"),
+  })
 
   log.info("draining", { reason: await stopped.promise })
   watcher.close()
@@ -79,14 +83,18 @@ function untilStopped(): PromiseWithResolvers<string> {
   return stopped
 }
 
+/** One reload at a time: a SIGHUP may come while a changed file is still being applied. */
 function reloader(gateway: Gateway, log: Logger): (reason: string) => void {
+  let last: Promise<void> = Promise.resolve()
   return function reload(reason) {
-    gateway.reload(reason).catch((thrown: unknown) => {
-      log.error("the config was not reloaded; the one before stays in use", {
-        reason,
-        error: messageOf(thrown),
+    last = last
+      .then(() => gateway.reload(reason))
+      .catch((thrown: unknown) => {
+        log.error("the config was not reloaded; the one before stays in use", {
+          reason,
+          error: messageOf(thrown),
+        })
       })
-    })
   }
 }
 

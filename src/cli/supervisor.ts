@@ -83,9 +83,12 @@ async function serveOnce({ command, env, timings, orders }: LifeOptions): Promis
   const startedAt = performance.now()
   let heardAt = startedAt
   let wasReady = false
+  let isReloadDue = false
   const child = spawn(command, env, (message) => {
     heardAt = performance.now()
-    wasReady ||= message === READY
+    if (message !== READY) return
+    wasReady = true
+    if (isReloadDue) child?.kill("SIGHUP")
   })
   if (child === undefined) return { code: 1, wasReady, durationMs: 0 }
 
@@ -101,8 +104,9 @@ async function serveOnce({ command, env, timings, orders }: LifeOptions): Promis
   }, timings.checkEveryMs)
 
   const release = orders.passTo((signal) => {
-    // Before it is ready it has no handler yet, and reads the config anyway.
-    if (signal !== "SIGHUP" || wasReady) child.kill(signal)
+    // Before it is ready a SIGHUP would end it.
+    if (signal === "SIGHUP" && !wasReady) isReloadDue = true
+    else child.kill(signal)
   })
   const code = await child.exited
   release()

@@ -30,6 +30,8 @@ export interface LoadedConfig {
   readonly path: string | undefined
   /** What relative paths in the config are relative to. */
   readonly directory: string
+  /** What was read, before variables were filled in. */
+  readonly text: string
   /** Sentences with the place in front. */
   readonly warnings: readonly string[]
   /** Providers whose key or address is not set. `reason` is a whole sentence. */
@@ -66,6 +68,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
     config: Decode(ConfigSchema, withoutProviders(value, outcome.skipped)),
     path: source.path,
     directory: source.directory,
+    text: source.text,
     warnings: warnings.map(describeFault),
     skippedProviders: [...outcome.skipped].map(([index, reasons]) => skippedProvider(value, index, reasons)),
   }

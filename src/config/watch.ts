@@ -9,12 +9,19 @@ const POLL_MS = 10_000
 /** What Kubernetes swaps when a mounted ConfigMap changes; the file itself is a link through it. */
 const CONFIG_MAP_LINK = "..data"
 
+interface WatchOptions {
+  readonly path: string
+  /** What was read from it at last: a change since then counts. */
+  readonly text: string
+  onChange(): void
+}
+
 /** Watches the folder, so that a file which is renamed over, removed and made again, or not there yet is followed. */
-export function watchConfig(path: string, onChange: () => void): { close(): void } {
+export function watchConfig({ path, text, onChange }: WatchOptions): { close(): void } {
   const file = resolve(path)
   const directory = dirname(file)
   const followed = new Set([basename(file), CONFIG_MAP_LINK])
-  let known = contentHash(file)
+  let known = hashOf(text)
   let debounce: Timer | undefined
 
   const watcher = watch(directory, {
@@ -26,6 +33,8 @@ export function watchConfig(path: string, onChange: () => void): { close(): void
     clearTimeout(debounce)
     debounce = setTimeout(compare, DEBOUNCE_MS)
   })
+  // What changed before it could see.
+  watcher.on("ready", compare)
   // The poll goes on where the system cannot watch.
   watcher.on("error", () => {})
   const poll = setInterval(compare, POLL_MS)
@@ -50,8 +59,10 @@ export function watchConfig(path: string, onChange: () => void): { close(): void
 function contentHash(file: string): string | undefined {
   try {
     const content = readFileSync(file)
-    return content.length === 0 ? undefined : Bun.SHA256.hash(content, "hex")
+    return content.length === 0 ? undefined : hashOf(content)
   } catch {
     return undefined
   }
 }
+
+const hashOf = (content: string | Uint8Array): string => Bun.SHA256.hash(content, "hex")

@@ -93,7 +93,7 @@ async function kindOf(path: string): Promise<"file" | "folder" | "missing"> {
 /** A file may go between two looks; everything else that goes wrong is told. */
 function ifMissing<T>(otherwise: T): (thrown: NodeJS.ErrnoException) => T {
   return (thrown) => {
-    if (thrown.code === "ENOENT" || thrown.code === "ENOTDIR" || thrown.code === "ELOOP") return otherwise
+    if (thrown.code === "ENOENT" || thrown.code === "ELOOP") return otherwise
     throw thrown
   }
 }

@@ -92,10 +92,10 @@ export class PluginInstance<T extends PluginType = PluginType> {
     const { definition, module, settings, services } = options
     const { clock, setupTimeoutMs: timeoutMs } = services
     const log = services.log.child({ plugin: definition.name })
-    const lifetime = new Lifetime({ log, clock, timeoutMs })
+    const lifetime = new Lifetime({ log, clock, module, timeoutMs })
     try {
       const config = resolveConfig(definition.name, definition.config, settings?.config)
-      const context = setupContext({ definition, module, lifetime, config }, services)
+      const context = setupContext({ definition, lifetime, config }, services)
       const abilities = checkAbilities(definition, await runSetup(options, context))
       return new PluginInstance(options, lifetime, abilities, definition.type)
     } catch (thrown) {
@@ -130,8 +130,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
       `plugin "${this.name}" ${this.version} was taken out of service during the call; try again`,
     )
     const { abilities } = this
-    const shutdown = () => this.#module.run(() => abilities.shutdown?.())
-    await this.#lifetime.end(reason, abilities.shutdown && shutdown)
+    await this.#lifetime.end(reason, abilities.shutdown?.bind(abilities))
     this.#reason = reason
     this.#module.dispose()
     for (const listener of this.#listeners) listener(reason)

@@ -2,11 +2,14 @@ import type { Clock } from "../clock.ts"
 import { GatewayError } from "../errors.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { Awaitable } from "./contract.ts"
+import type { PluginModule } from "./module-host.ts"
 import { withinLimit } from "./time-limit.ts"
 
 interface LifetimeOptions {
   readonly log: Logger
   readonly clock: Clock
+  /** Whose context the clean-ups belong to. */
+  readonly module: PluginModule
   /** Deadline of each clean-up. */
   readonly timeoutMs: number
 }
@@ -26,16 +29,16 @@ export class Lifetime {
     return this.#controller.signal
   }
 
-  /** Registers a clean-up. One that comes too late, from a `setup` that was cut, runs at once. */
+  /** Registers a clean-up. One that comes too late, from a `setup` that was cut, runs where it is registered. */
   onEnd(cleanup: () => Awaitable<void>): void {
     if (this.#isOver) void this.#run("clean-up", cleanup)
-    else this.#cleanups.push(cleanup)
+    else this.#cleanups.push(() => this.#options.module.run(cleanup))
   }
 
   /** Aborts the signal, then runs `shutdown` and the clean-ups, the newest first. Never rejects. */
   async end(reason: GatewayError, shutdown?: () => Awaitable<void>): Promise<void> {
     this.#controller.abort(reason)
-    if (shutdown !== undefined) await this.#run("shutdown", shutdown)
+    if (shutdown !== undefined) await this.#run("shutdown", () => this.#options.module.run(shutdown))
     for (let next = this.#cleanups.pop(); next !== undefined; next = this.#cleanups.pop()) {
       await this.#run("clean-up", next)
     }

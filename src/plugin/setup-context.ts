@@ -3,7 +3,7 @@ import type { StateStore } from "../state/store.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { CacheEvent, Metric, PluginDefinition, SetupContext } from "./contract.ts"
 import type { Lifetime } from "./lifetime.ts"
-import type { ModuleHost, PluginModule } from "./module-host.ts"
+import type { ModuleHost } from "./module-host.ts"
 
 /** What the gateway lends to plugins. */
 export interface PluginServices {
@@ -21,7 +21,6 @@ export interface PluginServices {
 
 interface ContextOptions {
   readonly definition: PluginDefinition
-  readonly module: PluginModule
   readonly lifetime: Lifetime
   readonly config: unknown
 }
@@ -31,7 +30,7 @@ interface ContextOptions {
  * a connection, is shared and must not go when this plugin goes.
  */
 export function setupContext(
-  { definition: { name, version }, module, lifetime, config }: ContextOptions,
+  { definition: { name, version }, lifetime, config }: ContextOptions,
   { log, state, clock, directory, moduleHost, emitMetric, emitCacheEvent }: PluginServices,
 ): SetupContext {
   const { outside } = moduleHost
@@ -60,6 +59,6 @@ export function setupContext(
       cacheEvent: (event) =>
         outside(() => emitCacheEvent({ ...event, plugin: name, timestamp: clock.now() })),
     }),
-    onDispose: (cleanup) => lifetime.onEnd(() => module.run(cleanup)),
+    onDispose: (cleanup) => lifetime.onEnd(cleanup),
   })
 }

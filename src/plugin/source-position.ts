@@ -12,7 +12,7 @@ export interface SourceError extends SourcePosition {
   readonly message: string
 }
 
-const FRAME = /^\s*at (?:.*? \()?(.+?):(\d+):(\d+)\)?$/
+const FRAME = /^\s*at (?:async )?(?:.*? \()?(.+?):(\d+):(\d+)\)?$/
 
 /**
  * Where in these files an error was thrown: the innermost frame of its stack that lies in one of them.

@@ -218,7 +218,7 @@ function isJsonObject(value: unknown): boolean {
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Promise)
 }
 
 function isPlain(value: object): boolean {

@@ -3,8 +3,8 @@ const VERSION =
   /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?:\+[0-9A-Za-z.-]+)?$/
 
 /** `Bun.semver` takes every text for a range and nonsense for "any version": only well-formed ones may reach it. */
-const COMPARATOR = "(?:[~^]|[<>]=?|=)?\\s*v?(?:\\d+|[xX*])(?:\\.(?:\\d+|[xX*])){0,2}(?:[-+][0-9A-Za-z.+-]+)?"
-const RANGE = new RegExp(`^\\s*${COMPARATOR}(?:\\s*(?:\\|\\||\\s-\\s|\\s)\\s*${COMPARATOR})*\\s*$`)
+const COMPARATOR = /^(?:[~^=]|[<>]=?)?v?(?:\d+|[xX*])(?:\.(?:\d+|[xX*])){0,2}(?:[-+][0-9A-Za-z.+-]+)?$/
+const SEPARATOR = /\|\||\s-\s|\s/
 const MAX_LENGTH = 128
 
 /** Any version, pre-releases included. */
@@ -15,7 +15,9 @@ export function isVersion(value: unknown): value is string {
 }
 
 export function isVersionRange(value: unknown): value is string {
-  return typeof value === "string" && value.length <= MAX_LENGTH && RANGE.test(value)
+  if (typeof value !== "string" || value.length > MAX_LENGTH) return false
+  const comparators = value.split(SEPARATOR).filter((part) => part !== "")
+  return comparators.length > 0 && comparators.every((comparator) => COMPARATOR.test(comparator))
 }
 
 export function satisfies(version: string, range: string): boolean {

@@ -64,17 +64,16 @@ export class ChatBody {
 export function readChatBody(received: Uint8Array<ArrayBuffer>): ChatBody {
   const bytes = startsWithByteOrderMark(received) ? received.subarray(3) : received
   const fields = readFields(bytes)
-  if (hasDuplicates(fields)) return readChatBody(rewrite(bytes))
+  const byKey = new Map<string, JsonField>()
+  for (const field of fields) byKey.set(field.key, field)
+  if (byKey.size < fields.length) return readChatBody(rewrite(bytes))
 
-  const known = new Map<string, JsonField>()
-  for (const field of fields) {
-    checkField(field)
-    known.set(field.key, field)
+  for (const field of fields) checkField(field)
+  const modelField = required(byKey, "model")
+  if (isEmptyArray(bytes, required(byKey, "messages"))) {
+    throw invalid("messages", "must have at least one message")
   }
-  const modelField = required(known, "model")
-  const messages = required(known, "messages")
-  if (isEmptyArray(bytes, messages)) throw invalid("messages", "must have at least one message")
-  const stream = known.get("stream")
+  const stream = byKey.get("stream")
   return new ChatBody(bytes, {
     model: readModel(bytes, modelField),
     modelField,
@@ -150,11 +149,7 @@ function readFields(bytes: Uint8Array): readonly JsonField[] {
   )
 }
 
-function hasDuplicates(fields: readonly JsonField[]): boolean {
-  return new Set(fields.map(({ key }) => key)).size < fields.length
-}
-
-/** Writes the request anew as JSON.parse sees it, so that the provider cannot read another one out of it. */
+/** A request whose keys repeat is written anew as JSON.parse sees it, lest the provider read another one out of it. */
 function rewrite(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return encoder.encode(JSON.stringify(JSON.parse(decoder.decode(bytes))))
 }
@@ -182,8 +177,8 @@ function checkField({ key, kind }: JsonField): void {
   throw invalid(key, `must be ${kinds.map((wanted) => ARTICLES[wanted]).join(" or ")}, got ${ARTICLES[kind]}`)
 }
 
-function required(known: ReadonlyMap<string, JsonField>, key: string): JsonField {
-  const field = known.get(key)
+function required(fields: ReadonlyMap<string, JsonField>, key: string): JsonField {
+  const field = fields.get(key)
   if (field === undefined) throw invalid(key, "is missing")
   return field
 }

@@ -62,7 +62,7 @@ export class SseSplitter {
     const ends: number[] = []
     let lineStart = this.#lineStart
     if (this.#endsInReturn && bytes[scanned] === LINE_FEED) lineStart = scanned + 1
-    let at = Math.max(lineStart, scanned)
+    let at = scanned
     let carriageReturn = indexOf(bytes, CARRIAGE_RETURN, at)
     for (;;) {
       const lineEnd = Math.min(indexOf(bytes, LINE_FEED, at), carriageReturn)

@@ -5,17 +5,17 @@ import { ExpiryQueue } from "./expiry-queue.ts"
 
 type Awaitable<T> = T | Promise<T>
 
-export interface CounterValue {
+interface CounterValue {
   readonly value: number
   /** Milliseconds since the epoch; Infinity: never. */
   readonly expiresAtMs: number
 }
 
-export interface SetOptions {
+interface SetOptions {
   readonly ttlMs?: number
 }
 
-export interface IncrementOptions {
+interface IncrementOptions {
   readonly by?: number
   readonly ttlMs?: number
 }

@@ -3,7 +3,7 @@ import { createRedactor, type Redactor } from "./redact.ts"
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "silent"
 
-export type LogFields = Readonly<Record<string, unknown>>
+type LogFields = Readonly<Record<string, unknown>>
 
 export interface Logger {
   debug(message: string, fields?: LogFields): void

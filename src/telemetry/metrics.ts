@@ -4,7 +4,7 @@
  * Names and units are OpenTelemetry's: HTTP and GenAI semantic conventions (v1.41) where they exist,
  * `gateway.*` for what is ours.
  */
-export type MetricKind = "counter" | "gauge" | "histogram"
+type MetricKind = "counter" | "gauge" | "histogram"
 
 /** UCUM, as OpenTelemetry writes it; a unit in braces only says what is counted. */
 export type MetricUnit = "s" | "By" | `{${string}}`

@@ -14,7 +14,7 @@ import { Counter, Gauge, Histogram, Observed, type Series } from "./series.ts"
 export type { Counter, Gauge, Histogram } from "./series.ts"
 
 /** The value of every label of a series that stands for all those above a metric's limit. */
-export const OVERFLOW = "__overflow__"
+const OVERFLOW = "__overflow__"
 
 /** One metric and its series, as the exposition reads it. */
 export interface MetricFamily {
@@ -117,7 +117,7 @@ export class MetricStore {
         `metric ${family.name} is observed; it cannot be written to too`,
       )
     }
-    const isFull = family.series.size >= this.#maxSeries
+    const isFull = family.series.size >= this.#maxSeries && !values.every((value) => value === OVERFLOW)
     if (isFull && family.name !== OVERFLOW_METRIC) {
       this.#countOverflow(family.name)
       return this.#bindNew(

@@ -44,8 +44,8 @@ function start({ serving, timings, env = {}, command }: Setup) {
     `const lives = await Bun.file("lives").exists() ? Number(await Bun.file("lives").text()) + 1 : 1
      await Bun.write("lives", String(lives))
      const alive = setInterval(() => process.send?.("alive"), 20)
-     console.log("started", process.pid)
      for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => console.log("got", signal))
+     console.log("started", process.pid)
      ${serving}`,
   )
   const supervisorFile = join(directory, "supervisor.ts")
@@ -251,6 +251,22 @@ describe("signals", () => {
     supervisor.kill("SIGHUP")
     await out.find("got SIGHUP", 2)
     expect(supervisor.exitCode).toBeNull()
+  })
+
+  test("SIGHUP before the serving process is ready waits until it is", async () => {
+    const { supervisor, out, servingPid } = start({
+      serving: `process.on("SIGUSR2", () => { console.log("ready now"); process.send?.("ready") })
+        console.log("waiting")`,
+    })
+    const pid = await servingPid()
+    await out.find("waiting")
+    supervisor.kill("SIGHUP")
+    // The supervisor works signals off in order: once this one is through, so is the one before.
+    supervisor.kill("SIGTERM")
+    await out.find("got SIGTERM")
+    expect(out.matching("got SIGHUP")).toEqual([])
+    process.kill(pid, "SIGUSR2")
+    await out.find("got SIGHUP")
   })
 
   test("SIGTERM between a crash and the next start starts nothing more", async () => {

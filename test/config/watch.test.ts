@@ -24,9 +24,7 @@ afterEach(() => {
 
 /** Starts to watch, and proves that it does: the file is changed until that is noticed once. */
 async function watching(): Promise<void> {
-  watcher = watchConfig(path, () => {
-    changes++
-  })
+  watcher = watchConfig({ path, text: "", onChange: () => changes++ })
   let round = 0
   await waitFor("the watcher to notice changes", async () => {
     if (round++ % 40 === 0) writeFileSync(path, `# round ${round}`)
@@ -51,6 +49,12 @@ describe("the config file", () => {
       renameSync(`${path}.tmp`, path)
       await changed(round)
     }
+  })
+
+  test("tells of a change between the reading and the watching", async () => {
+    writeFileSync(path, "server: { port: 1 }")
+    watcher = watchConfig({ path, text: "server: {}", onChange: () => changes++ })
+    await changed(1)
   })
 
   test("is followed when it is removed and made again", async () => {
@@ -85,9 +89,7 @@ describe("the config file", () => {
     change()
     // Another watcher sees a later change: by then this one has seen the one before.
     let later = 0
-    const other = watchConfig(join(directory, "later.yaml"), () => {
-      later++
-    })
+    const other = watchConfig({ path: join(directory, "later.yaml"), text: "", onChange: () => later++ })
     await waitFor("the later change", () => {
       writeFileSync(join(directory, "later.yaml"), `# ${performance.now()}`)
       return Bun.sleep(150).then(() => later > 0)
@@ -99,10 +101,7 @@ describe("the config file", () => {
   test("says nothing after it is closed", async () => {
     await watching()
     watcher?.close()
-    const other = watchConfig(path, () => {
-      changes += 100
-    })
-    watcher = other
+    watcher = watchConfig({ path, text: "", onChange: () => (changes += 100) })
     await waitFor("the second watcher to notice changes", () => {
       writeFileSync(path, `# ${performance.now()}`)
       return Bun.sleep(150).then(() => changes > 0)

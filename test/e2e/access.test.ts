@@ -14,21 +14,24 @@ let upstream: HostileUpstream
 let locked: RunningGateway
 /** Neither. */
 let local: RunningGateway
+/** A middleware that lets nobody through on two routes. */
+let guarded: RunningGateway
 
 beforeAll(async () => {
   upstream = startHostileUpstream()
   upstream.script("good", answers(["fine"]))
   const providers = [{ name: "up", base_url: upstream.url, models: ["good"] }]
-  ;[locked, local] = await Promise.all([
+  ;[locked, local, guarded] = await Promise.all([
     startGateway({
       config: { providers, auth: { keys: [{ name: "ci", key: KEY }] }, admin: { token: TOKEN } },
     }),
     startGateway({ config: { providers } }),
+    startGateway({ config: { providers }, plugins: { "guard.ts": GUARD } }),
   ])
 })
 
 afterAll(async () => {
-  await Promise.all([locked?.stop(), local?.stop()])
+  await Promise.all([locked?.stop(), local?.stop(), guarded?.stop()])
   upstream?.stop()
 })
 
@@ -224,3 +227,45 @@ describe("a strange Host", () => {
     expect((await fetch(`${local.url}/health`)).status).toBe(200)
   })
 })
+
+describe("a middleware with routes", () => {
+  const body = JSON.stringify({ model: "good", messages: [{ role: "user", content: "x" }] })
+
+  test.each([
+    "/v1/chat/completions",
+    "/v1/chat/completions/",
+    "/v1/chat/completions?x=1",
+    "//v1/chat/completions",
+    "/v1//chat/completions",
+    "/v1/chat/completions//",
+    "/v1/chat/%63ompletions",
+    "/v1/chat%2Fcompletions",
+    "/V1/chat/completions",
+    "/x/../v1/chat/completions",
+    "/%2e/v1/chat/completions",
+    "/v1\\chat/completions",
+    "/v1/chat/completions;x",
+    "/v1/chat/completions%20",
+    "/v1/chat/completions%00",
+    "http://127.0.0.1/v1/chat/completions",
+    "http://127.0.0.1//v1/chat/completions/",
+  ])("is not got around by the spelling %s", async (path) => {
+    const headers: [string, string][] = [
+      ["host", `127.0.0.1:${guarded.port}`],
+      ["content-type", "application/json"],
+    ]
+    const reply = await sendRaw(guarded.port, rawRequest(`POST ${path}`, headers, body))
+    expect(reply?.status).toBeOneOf([400, 403, 404])
+  })
+})
+
+const GUARD = `import { definePlugin, GatewayError } from "leapgate/plugin"
+export default definePlugin({
+  name: "guard", version: "1.0.0", type: "middleware",
+  setup: () => ({
+    routes: ["/v1/chat/completions"],
+    beforeHandle() {
+      throw new GatewayError("forbidden", "nobody gets through")
+    },
+  }),
+})`

@@ -189,7 +189,11 @@ describe("the admin API", () => {
     expect(await stampOf("needed")).toBe("here")
     expect((await admin("needed/disable?force=true", "POST")).status).toBe(200)
     expect(await stampOf("needed")).toBeUndefined()
-    expect(await pluginInfo("needy")).toMatchObject({ state: "inactive" })
+    const needy = await pluginInfo("needy")
+    expect(needy.state).not.toBe("active")
+    expect(JSON.stringify(needy.error)).toContain("needed")
+    expect((await admin("needed/enable", "POST")).status).toBe(200)
+    expect(await pluginInfo("needy")).toMatchObject({ state: "active", error: null })
   })
 })
 

@@ -8,6 +8,8 @@ import { answers, pausesMidway, refuses } from "../support/upstream-scripts.ts"
 import { waitFor } from "../support/wait.ts"
 
 const SECRET = "correct horse battery staple"
+/** Longer than the window of text that is held back for `onText`. */
+const LONG_TEXT = "a few words and some more ".repeat(5)
 
 let upstream: HostileUpstream
 let gateway: RunningGateway
@@ -105,10 +107,7 @@ describe("onText", () => {
   })
 
   test("does not hold a whole stream back", async () => {
-    upstream.script(
-      "paused",
-      pausesMidway(["long enough to leave the window of text that is held back. ".repeat(3), "late"]),
-    )
+    upstream.script("paused", pausesMidway([LONG_TEXT, "late"]))
     const reader = readStream(
       await postChat(gateway.url, { model: "paused", prompt: "redact", stream: true }),
     )
@@ -173,7 +172,7 @@ describe("observers", () => {
   })
 
   test("are told that a client left", async () => {
-    upstream.script("paused", pausesMidway(["early ", "late"]))
+    upstream.script("paused", pausesMidway([LONG_TEXT, "late"]))
     const controller = new AbortController()
     const response = await postChat(gateway.url, {
       model: "paused",

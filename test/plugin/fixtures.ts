@@ -155,3 +155,25 @@ export default definePlugin({
 })
 `
 }
+
+/** Something that plugins wait for until the test opens it. Plugins see it through the global object they share. */
+export class Gate {
+  /** What a plugin awaits, as source. */
+  readonly wait: string
+  readonly #key = `leapgate-gate-${crypto.randomUUID()}`
+  readonly #opened = Promise.withResolvers<void>()
+
+  constructor() {
+    this.wait = `globalThis["${this.#key}"]`
+    Object.defineProperty(globalThis, this.#key, { value: this.#opened.promise, configurable: true })
+  }
+
+  open(): void {
+    this.#opened.resolve()
+  }
+
+  [Symbol.dispose](): void {
+    this.open()
+    Reflect.deleteProperty(globalThis, this.#key)
+  }
+}

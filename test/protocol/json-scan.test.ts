@@ -123,6 +123,15 @@ describe("a fault", () => {
     expect(scanJson(bytesOf(text))).toMatchObject({ kind: "invalid", message })
   })
 
+  test("in a string that never ends is placed at the end, whatever the length", () => {
+    for (let length = 0; length < 30; length++) {
+      expect(scanJson(bytesOf(`"${"x".repeat(length)}`))).toMatchObject({
+        kind: "invalid",
+        offset: length + 1,
+      })
+    }
+  })
+
   test("shows one character of the text at most", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...NASTY_PIECES), { maxLength: 10 }), (pieces) => {
@@ -264,7 +273,8 @@ function expectAgreement(bytes: Uint8Array): void {
   const scan = scanJson(bytes)
   const parsed = parse(bytes)
   if (parsed === INVALID) {
-    expect(scan.kind).toBe("invalid")
+    if (scan.kind !== "invalid") throw new Error(`${scan.kind} for ${decoder.decode(bytes)}`)
+    expect(scan.offset).toBeLessThanOrEqual(bytes.length)
     return
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {

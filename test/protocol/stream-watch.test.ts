@@ -19,7 +19,7 @@ describe("an answer is whole", () => {
       TEXT + event({ choices: [choice(null), choice("stop")] }),
       true,
     ],
-    ["with spaces after colons", TEXT + 'data: {"choices": [{"finish_reason" : "length"}]}\n\n', true],
+    ["with spaces after colons", `${TEXT}data: {"choices": [{"finish_reason" : "length"}]}\n\n`, true],
     ["not with text only", TEXT + TEXT, false],
     ["not with an empty finish_reason", TEXT + event({ choices: [choice("")] }), false],
     ["not where the text speaks of it", TEXT + textEvent('"finish_reason":"stop" data: [DONE]'), false],

@@ -11,8 +11,8 @@ import { endProcesses, processTree } from "./process.ts"
 import { waitFor, within } from "./wait.ts"
 
 export interface GatewayOptions {
-  /** An object, or YAML as text. A port is picked unless it names one. */
-  readonly config?: Readonly<Record<string, unknown>> | string
+  /** An object, or YAML as text; null for none at all. A port is picked unless it names one. */
+  readonly config?: Readonly<Record<string, unknown>> | string | null
   /** Files to put into `plugins/` before the start. */
   readonly plugins?: Readonly<Record<string, string>>
   readonly env?: Readonly<Record<string, string>>
@@ -52,10 +52,12 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Runnin
     await writeFile(pluginFile(fileName), source)
   }
   const configFile = join(directory, "config.yaml")
-  await writeFile(configFile, configText(options.config ?? {}))
+  const { config = {} } = options
+  if (config !== null) await writeFile(configFile, configText(config))
+  const configFlags = config === null ? ["--port", "0"] : ["--config", configFile]
 
   let written = ""
-  const child = Bun.spawn([...program(), "serve", "--config", configFile, ...(options.flags ?? [])], {
+  const child = Bun.spawn([...program(), "serve", ...configFlags, ...(options.flags ?? [])], {
     cwd: directory,
     env: { PATH: process.env.PATH ?? "", HOME: directory, ...options.env },
     stdin: "ignore",

@@ -14,7 +14,7 @@ export interface WholeStream {
   readonly isDone: boolean
   /** What followed the error event or `[DONE]`. */
   readonly afterTheEnd: readonly string[]
-  /** Events that are no JSON. */
+  /** Events that are neither a chunk nor an error. */
   readonly garbage: readonly string[]
   /** `broken`: the connection was cut inside the body. */
   readonly end: "clean" | "broken"
@@ -85,12 +85,12 @@ function summarise(events: readonly string[]): Omit<WholeStream, "end"> {
       break
     }
     const value = parse(data)
-    if (value === undefined) garbage.push(data.slice(0, 80))
+    if (isChunk(value)) chunks.push(value)
     else if (isErrorBody(value)) {
       error = value.error
       endIndex = index
       break
-    } else chunks.push(value)
+    } else garbage.push(data.slice(0, 80))
   }
   return {
     text: chunks.map((chunk) => chunk.choices[0]?.delta.content ?? "").join(""),
@@ -103,13 +103,17 @@ function summarise(events: readonly string[]): Omit<WholeStream, "end"> {
   }
 }
 
-function isErrorBody(value: ChatCompletionChunk | OpenAiErrorBody): value is OpenAiErrorBody {
-  return "error" in value
+function isErrorBody(value: unknown): value is OpenAiErrorBody {
+  return typeof value === "object" && value !== null && "error" in value
 }
 
-function parse(data: string): ChatCompletionChunk | OpenAiErrorBody | undefined {
+function isChunk(value: unknown): value is ChatCompletionChunk {
+  return typeof value === "object" && value !== null && Array.isArray((value as ChatCompletionChunk).choices)
+}
+
+function parse(data: string): unknown {
   try {
-    return JSON.parse(data) as ChatCompletionChunk | OpenAiErrorBody
+    return JSON.parse(data)
   } catch {
     return undefined
   }

@@ -143,6 +143,7 @@ describe("the format", () => {
     ["text/plain; version=0.0.4", "text"],
     ["application/openmetrics-text", "openmetrics"],
     ["Application/OpenMetrics-Text;Version=1.0.0;charset=utf-8", "openmetrics"],
+    ["text/plain, application/openmetrics-text", "openmetrics"],
     ["application/openmetrics-text;version=2.0.0", "text"],
     ["application/openmetrics-text;q=0, text/plain;q=0.1", "text"],
     ["application/openmetrics-text;q=0.2, text/plain;q=0.8", "text"],

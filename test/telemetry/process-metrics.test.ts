@@ -42,9 +42,14 @@ test("stopping ends the sampling and takes the observed series away", async () =
   const lag = store.histogram("gateway.eventloop.lag", {})
   await waitFor("a first sample", () => lag.count > 0)
   stop()
-  expect(Object.keys(valuesOf(store)).filter((name) => !name.startsWith("leapgate_eventloop_lag"))).toEqual(
-    [],
-  )
+  const { count } = lag
+  let turns = 0
+  const yardstick = setInterval(() => turns++, 1)
+  await waitFor("as many turns as would be samples", () => turns > 5)
+  clearInterval(yardstick)
+  expect(lag.count).toBe(count)
+  const names = Object.keys(valuesOf(store))
+  expect(names.filter((name) => !name.startsWith("leapgate_eventloop_lag"))).toEqual([])
 })
 
 test("it does not keep a process alive that has nothing else to do", async () => {
