@@ -29,9 +29,14 @@ export function access(config: Config): Finding {
   )
 }
 
-export function pluginDirectory({ plugins }: Config, directory: string): Finding {
-  if (!plugins.enabled) return doubtful("plugins: switched off (plugins.enabled: false)")
-  const path = resolve(directory, plugins.directory)
+export async function plugins(loaded: LoadedConfig): Promise<readonly Finding[]> {
+  const { enabled, directory } = loaded.config.plugins
+  if (!enabled) return [doubtful("plugins: switched off (plugins.enabled: false)")]
+  const found = pluginDirectory(resolve(loaded.directory, directory))
+  return found.state === "bad" ? [found] : [found, ...(await loading(loaded))]
+}
+
+function pluginDirectory(path: string): Finding {
   try {
     return good(`plugins: ${path} holds ${readdirSync(path).length} entries`)
   } catch (thrown) {
@@ -42,12 +47,14 @@ export function pluginDirectory({ plugins }: Config, directory: string): Finding
   }
 }
 
-export async function plugins(loaded: LoadedConfig): Promise<readonly Finding[]> {
-  if (!loaded.config.plugins.enabled) return []
-  const listed = await listPlugins(loaded)
-  return listed.map(({ name, version, error }) =>
-    error === undefined ? good(`plugin ${name}: ${version} loads`) : bad(`plugin ${name}: ${error}`),
-  )
+async function loading(loaded: LoadedConfig): Promise<readonly Finding[]> {
+  try {
+    return (await listPlugins(loaded)).map(({ name, version, error }) =>
+      error === undefined ? good(`plugin ${name}: ${version} loads`) : bad(`plugin ${name}: ${error}`),
+    )
+  } catch (thrown) {
+    return [bad(`plugins: ${messageOf(thrown)}`)]
+  }
 }
 
 export async function providers(config: Config, env: Terminal["env"]): Promise<readonly Finding[]> {

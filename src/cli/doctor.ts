@@ -1,7 +1,7 @@
 /** Looks for what may be wrong with this machine and this config: one line each. */
 import { loadConfig } from "../config/load.ts"
 import { GatewayError, messageOf } from "../errors.ts"
-import { access, pluginDirectory, plugins, providers } from "./doctor-gateway.ts"
+import { access, plugins, providers } from "./doctor-gateway.ts"
 import { bunVersion, fileLimit, ports, upstreamLimit } from "./doctor-machine.ts"
 import { bad, doubtful, type Finding, good } from "./finding.ts"
 import type { ConfigOption } from "./program.ts"
@@ -17,14 +17,13 @@ export async function examine({ config: path }: ConfigOption, { out, env, cwd }:
   async function gatewayFindings(): Promise<readonly Finding[]> {
     const loaded = loadedOrFinding()
     if ("state" in loaded) return [loaded]
-    const { config, directory } = loaded
+    const { config } = loaded
     const doubts = [...loaded.warnings, ...loaded.skippedProviders.map(({ reason }) => reason)]
     const groups = await Promise.all([
       good(`config: ${loaded.path ?? "the built-in one"} is valid`),
       doubts.map((text) => doubtful(`config: ${text}`)),
       access(config),
       ports(config),
-      pluginDirectory(config, directory),
       plugins(loaded),
       providers(config, env),
     ])

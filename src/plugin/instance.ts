@@ -53,11 +53,6 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Deadline of each call into the plugin. */
   readonly timeoutMs: number
   readonly stats: PluginStats
-  /**
-   * Rejects when calls in flight will never settle any more. Every race against it stays in memory for as long
-   * as the instance lives: use `onGone` where calls are many.
-   */
-  readonly gone: Promise<never>
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
@@ -80,8 +75,6 @@ export class PluginInstance<T extends PluginType = PluginType> {
     this.#module = module
     this.#lifetime = lifetime
     this.#outside = services.moduleHost.outside
-    this.gone = new Promise((_, reject) => this.#listeners.add(reject))
-    this.gone.catch(() => {})
   }
 
   /**
@@ -111,7 +104,10 @@ export class PluginInstance<T extends PluginType = PluginType> {
     return this.#module.run(fn, ...args)
   }
 
-  /** Tells `listener` when calls in flight will never settle any more; returns what takes it away again. */
+  /**
+   * Tells `listener` when calls in flight will never settle any more; returns what takes it away again. A promise
+   * would not do: every race against it stays in memory for as long as the instance lives.
+   */
   onGone(listener: (reason: GatewayError) => void): () => void {
     if (this.#reason !== undefined) listener(this.#reason)
     else this.#listeners.add(listener)

@@ -266,6 +266,7 @@ describe("what is told about plugins", () => {
       },
       error: null,
       source: join(harness.directory, "a.ts"),
+      bundled: false,
       generation: 1,
       priority: 80,
       metadata: { author: "me" },
