@@ -27,10 +27,11 @@ export function clientApi(deps: HttpDeps) {
     .onTransform(function authenticate({ exchange }) {
       exchange.authenticate()
     })
-    .onBeforeHandle(async function enterMiddlewares({ exchange, route }) {
+    // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a middleware is.
+    .onBeforeHandle(function enterMiddlewares({ exchange, route }) {
       return exchange.enter(route)
     })
-    .onAfterHandle(async function leaveMiddlewares({ exchange, responseValue }) {
+    .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
       return exchange.leave(responseValue as Response)
     })
     .mapResponse(function finish({ exchange, responseValue }) {
@@ -60,13 +61,14 @@ async function chat(exchange: Exchange, bytes: Uint8Array<ArrayBuffer>, deps: Ht
       principal: exchange.authenticate(),
       signal: request.signal,
       body,
+      startMs: exchange.startMs,
     },
     deps.call,
   )
   const reply = await answer(call, exchange.streamEnded)
-  if (reply.kind === "plain") return new Response(reply.body, { headers: PLAIN_HEADERS })
+  if (reply.kind === "plain") return new Response(reply.body, { headers: exchange.headers(PLAIN_HEADERS) })
   exchange.holdForStream()
-  return new Response(reply.body, { headers: STREAM_HEADERS })
+  return new Response(reply.body, { headers: exchange.headers(STREAM_HEADERS) })
 }
 
 function listModels({ view }: Exchange): Response {

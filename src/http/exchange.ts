@@ -17,9 +17,10 @@ const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/
 export class Exchange {
   readonly requestId: string
   readonly view: View
+  /** When the request came, on the monotonic clock. */
+  readonly startMs: number
   readonly #request: Request
   readonly #deps: HttpDeps
-  readonly #startMs: number
   readonly #hasLoopbackHost: boolean
   #principal: Principal | undefined
   #middlewares: MiddlewareRun | undefined
@@ -35,7 +36,7 @@ export class Exchange {
     this.#deps = deps
     this.requestId = requestIdOf(request)
     this.#hasLoopbackHost = isLoopbackHost(guardHost(request))
-    this.#startMs = deps.clock.monotonic()
+    this.startMs = deps.clock.monotonic()
     this.view = deps.view()
     this.view.snapshot.retain()
     deps.activeRequests.add(1)
@@ -86,9 +87,14 @@ export class Exchange {
     return this.#middlewares?.failed(error)
   }
 
+  /** The headers of a reply, its id among them: setting one later costs more than all of these. */
+  headers(own: Readonly<Record<string, string>>): Record<string, string> {
+    return { ...own, "x-request-id": this.requestId }
+  }
+
   /** Puts the id and the headers that middlewares set on a reply. */
   stamp(response: Response): Response {
-    response.headers.set("x-request-id", this.requestId)
+    if (!response.headers.has("x-request-id")) response.headers.set("x-request-id", this.requestId)
     for (const [name, value] of this.#replyHeaders ?? []) response.headers.set(name, value)
     return response
   }
@@ -111,7 +117,7 @@ export class Exchange {
 
   #finishIfOver(): void {
     if (this.#status === undefined || this.#openStreams > 0) return
-    const elapsedMs = this.#deps.clock.monotonic() - this.#startMs
+    const elapsedMs = this.#deps.clock.monotonic() - this.startMs
     this.#duration(this.#status).record(elapsedMs / 1000)
     this.#deps.activeRequests.add(-1)
     this.view.snapshot.release()

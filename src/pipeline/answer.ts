@@ -1,9 +1,11 @@
 /** What happens to a call: hooks, routing, attempts, reply. Every endpoint comes through here. */
 import { GatewayError, toGatewayError } from "../errors.ts"
 import type { ChatCompletion, Usage } from "../protocol/openai.ts"
+import type { Awaitable } from "../plugin/contract.ts"
 import { peekUsage } from "../protocol/usage.ts"
 import { type AttemptOptions, attempt } from "../routing/attempts.ts"
 import type { Candidate } from "../routing/catalog.ts"
+import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
 import type { Call } from "./call.ts"
@@ -23,14 +25,15 @@ export type Reply =
 export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply> {
   try {
     if (call.input.snapshot.hooks.onRequest.length > 0) await runRequestHooks(call)
-    const candidates = await route(routeOptions(call))
+    const routed = route(routeOptions(call))
+    const candidates = routed instanceof Promise ? await routed : routed
     const answered = await attempt(attemptOptions(call, candidates))
     call.candidate = answered.candidate
     call.upstreamMs += answered.latencyMs
     call.deps.metrics.attemptAnswered(answered.candidate)
     call.deps.metrics.overhead(call.elapsedMs() - call.upstreamMs)
     const { reply } = answered
-    if (reply.kind === "plain") return { kind: "plain", body: await finishPlain(call, reply.body) }
+    if (reply.kind === "plain") return { kind: "plain", body: await plainToClient(call, reply.body) }
     call.deps.metrics.firstToken(answered.candidate, answered.latencyMs)
     call.deps.latency.record(answered.candidate.provider.name, answered.latencyMs)
     return { kind: "stream", body: streamToClient(call, { ...answered, reply }, onStreamEnd) }
@@ -41,8 +44,12 @@ export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply
   }
 }
 
-async function finishPlain(call: Call, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const sent = call.input.snapshot.hooks.onText.length === 0 ? body : await hookText(call, body)
+function plainToClient(call: Call, body: Uint8Array<ArrayBuffer>): Awaitable<Uint8Array<ArrayBuffer>> {
+  if (call.input.snapshot.hooks.onText.length === 0) return settlePlain(call, body)
+  return hookText(call, body).then((hooked) => settlePlain(call, hooked))
+}
+
+function settlePlain(call: Call, sent: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const usage: Usage | undefined = peekUsage(sent)
   let parsed: ChatCompletion | undefined
   settleAnswered(call, {
@@ -98,7 +105,7 @@ const EXPECTED_OUTPUT_TOKENS = 1000
 /** By the provider's own estimate, else by the prices of the model and the size of the request. */
 function expectedCostUsd(call: Call, { provider, info }: Candidate): number | undefined {
   const estimate = provider.estimateCost
-  if (estimate !== undefined) return provider.run(() => estimate(call.body.object())) ?? undefined
+  if (estimate !== undefined) return estimateBy(call, provider, estimate)
   if (info?.inputCostUsd === undefined || info.outputCostUsd === undefined) return undefined
   const inputTokens = call.body.bytes.byteLength / BYTES_PER_TOKEN
   return (inputTokens * info.inputCostUsd + EXPECTED_OUTPUT_TOKENS * info.outputCostUsd) / 1e6
@@ -107,7 +114,6 @@ function expectedCostUsd(call: Call, { provider, info }: Candidate): number | un
 function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOptions {
   const { clock, metrics, log } = call.deps
   const { rules, signal, requestId, snapshot } = call.input
-  let attemptStartMs = 0
   return {
     clock,
     candidates,
@@ -119,10 +125,8 @@ function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOp
     onAttempt({ candidate, number }) {
       call.attempts = number
       call.candidate = candidate
-      attemptStartMs = clock.monotonic()
     },
-    onFailure({ candidate, number, error }) {
-      const durationMs = clock.monotonic() - attemptStartMs
+    onFailure({ candidate, number, error, durationMs }) {
       call.upstreamMs += durationMs
       metrics.attemptFailed(candidate, error.code, durationMs)
       log.debug("an attempt failed", {
@@ -147,5 +151,19 @@ function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOp
         timestamp: clock.now(),
       }))
     },
+  }
+}
+
+/** A provider that cannot say what it costs ranks with those whose price is unknown. */
+function estimateBy(
+  { body, deps }: Call,
+  provider: RoutedProvider,
+  estimate: NonNullable<RoutedProvider["estimateCost"]>,
+): number | undefined {
+  try {
+    return provider.run(() => estimate(body.object())) ?? undefined
+  } catch (error) {
+    deps.log.warn("a provider's estimateCost failed", { provider: provider.name, error })
+    return undefined
   }
 }

@@ -40,6 +40,8 @@ export interface CallInput {
   /** Aborts when the client leaves. */
   readonly signal: AbortSignal
   readonly body: ChatBody
+  /** When the request came, on the monotonic clock. */
+  readonly startMs: number
 }
 
 /** One LLM request on its way through: what came in, what was decided, what it took. */
@@ -64,7 +66,7 @@ export class Call {
     this.body = input.body
     this.model = input.body.model
     this.stream = input.body.stream
-    this.startMs = deps.clock.monotonic()
+    this.startMs = input.startMs
     this.#startTime = deps.clock.now()
   }
 

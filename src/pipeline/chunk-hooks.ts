@@ -1,7 +1,7 @@
 /** The `onChunk` and `onText` hooks over a stream: events are parsed, hooked, and written again. */
 import { CallContext } from "../plugin/point.ts"
 import type { ChatCompletionChunk } from "../protocol/openai.ts"
-import { DONE_EVENT, encodeChunk, eventData } from "../protocol/sse.ts"
+import { DONE, DONE_EVENT, encodeChunk, encodeData, eventData } from "../protocol/sse.ts"
 import type { Call } from "./call.ts"
 import { TextWindow } from "./text-hooks.ts"
 
@@ -38,9 +38,9 @@ export class ChunkHooks {
   }
 
   async #event(data: string): Promise<readonly Uint8Array[]> {
-    if (data === "[DONE]") return [...(await this.#flush()), DONE_EVENT]
+    if (data === DONE) return [...(await this.#flush()), DONE_EVENT]
     const chunk: unknown = parse(data)
-    if (!isChunk(chunk)) return [new TextEncoder().encode(`data: ${data}\n\n`)]
+    if (!isChunk(chunk)) return [encodeData(data)]
     const hooked = await this.#onChunk(chunk)
     const sent = hooked && (await this.#onText(hooked))
     return sent ? [encodeChunk(sent)] : []

@@ -33,15 +33,18 @@ export class PluginBuilder {
     this.#directory ??= mkdtempSync(join(tmpdir(), `leapgate-${process.pid}-`))
     const outdir = join(this.#directory, slotName(entry))
     const naming = keep === join(outdir, "a.mjs") ? "b.mjs" : "a.mjs"
+    let before: string | undefined
     for (let round = 1; ; round++) {
       const startedMs = Date.now()
       const inputs = await bundle(entry, outdir, naming)
       const hash = await hashOf(inputs)
-      // A file saved while it was read may be in the bundle in its old form and in the hash in its new one.
-      const isStable = (await newestChangeMs(inputs)) < startedMs - TIMESTAMP_SLACK_MS
-      if (isStable || round === MAX_ROUNDS) {
-        return { artefact: join(outdir, naming), inputs, hash: isStable ? hash : "" }
+      // A file saved while it was read may be in the bundle in its old form and in the hash in its new one. It is
+      // not where nothing was saved of late, or where everything was the same before the build and after it.
+      const isSure = hash === before || (await newestChangeMs(inputs)) < startedMs - TIMESTAMP_SLACK_MS
+      if (isSure || round === MAX_ROUNDS) {
+        return { artefact: join(outdir, naming), inputs, hash: isSure ? hash : "" }
       }
+      before = hash
     }
   }
 

@@ -17,8 +17,15 @@ export interface AttemptOptions {
   readonly clientSignal: AbortSignal
   readonly makeCall: (attempt: { candidate: Candidate; number: number; signal: AbortSignal }) => ProviderCall
   readonly onAttempt: (attempt: { candidate: Candidate; number: number }) => void
-  readonly onFailure: (attempt: { candidate: Candidate; number: number; error: GatewayError }) => void
+  readonly onFailure: (attempt: FailedAttempt) => void
   readonly onSwitch: (change: { from: Candidate; to: Candidate; reason: SwitchReason }) => void
+}
+
+interface FailedAttempt {
+  readonly candidate: Candidate
+  readonly number: number
+  readonly error: GatewayError
+  readonly durationMs: number
 }
 
 export interface Answer {
@@ -46,15 +53,16 @@ export async function attempt(options: AttemptOptions): Promise<Answer> {
   for (let number = 1; number <= options.maxRetries + 1; number++) {
     const candidate = queue.shift()
     if (candidate === undefined) break
-    await backOff(options, candidate, failures)
+    if (failures.length > 0) await backOff(options, candidate, failures)
     announce(options, failures.at(-1), candidate)
+    const startMs = options.clock.monotonic()
     options.onAttempt({ candidate, number })
     try {
-      return await attemptOnce(options, candidate, number)
+      return await attemptOnce(options, { candidate, number, startMs })
     } catch (thrown) {
       if (options.clientSignal.aborted) throw clientClosed()
       const error = toGatewayError(thrown)
-      options.onFailure({ candidate, number, error })
+      options.onFailure({ candidate, number, error, durationMs: options.clock.monotonic() - startMs })
       failures.push({ candidate, error })
       if (!canFailOver(error)) break
       if (isWorthRetrying(error)) queue.push(candidate)
@@ -63,16 +71,25 @@ export async function attempt(options: AttemptOptions): Promise<Answer> {
   throw verdict(failures)
 }
 
-async function attemptOnce(options: AttemptOptions, candidate: Candidate, number: number): Promise<Answer> {
+interface Attempt {
+  readonly candidate: Candidate
+  readonly number: number
+  readonly startMs: number
+}
+
+async function attemptOnce(
+  options: AttemptOptions,
+  { candidate, number, startMs }: Attempt,
+): Promise<Answer> {
   const { clock, clientSignal, stream } = options
   const { provider } = candidate
   if (clientSignal.aborted) throw clientClosed()
   const controller = new AbortController()
-  const startMs = clock.monotonic()
   const abort = (reason: unknown) => controller.abort(reason)
   const leave = () => controller.abort(clientClosed())
   const deadline = new AttemptDeadline({
     clock,
+    startMs,
     provider: provider.name,
     timeouts: provider.timeouts,
     awaits: stream ? "first_token" : "total",

@@ -4,6 +4,8 @@ import type { ProviderTimeouts } from "./provider.ts"
 
 interface DeadlineOptions {
   readonly clock: Clock
+  /** When the attempt began, on the monotonic clock. */
+  readonly startMs: number
   readonly provider: string
   readonly timeouts: ProviderTimeouts
   /** What is awaited first: the first event of a stream, or a whole reply. */
@@ -17,7 +19,6 @@ interface DeadlineOptions {
  */
 export class AttemptDeadline {
   readonly #options: DeadlineOptions
-  readonly #startMs: number
   #phase: "total" | "first_token" | "between_chunks"
   #sinceMs: number
   #isPaused = false
@@ -26,9 +27,8 @@ export class AttemptDeadline {
   constructor(options: DeadlineOptions) {
     this.#options = options
     this.#phase = options.awaits
-    this.#startMs = options.clock.monotonic()
-    this.#sinceMs = this.#startMs
-    this.#cancel = this.#arm()
+    this.#sinceMs = options.startMs
+    this.#cancel = this.#arm(Math.min(options.timeouts.totalMs, this.#limitMs()))
   }
 
   /** A chunk arrived: from now on silence is measured. */
@@ -37,7 +37,7 @@ export class AttemptDeadline {
     if (this.#phase === "between_chunks") return
     this.#phase = "between_chunks"
     this.#cancel()
-    this.#cancel = this.#arm()
+    this.#cancel = this.#arm(this.#remainingMs())
   }
 
   /** Nobody reads now: the silence is the client's, so only the total counts until the next chunk is asked for. */
@@ -54,14 +54,14 @@ export class AttemptDeadline {
     this.#cancel()
   }
 
-  #arm(): () => void {
-    return this.#options.clock.after(Math.max(0, this.#remainingMs()), () => this.#look())
+  #arm(ms: number): () => void {
+    return this.#options.clock.after(Math.max(0, ms), () => this.#look())
   }
 
   #remainingMs(): number {
-    const { clock, timeouts } = this.#options
+    const { clock, startMs, timeouts } = this.#options
     const now = clock.monotonic()
-    const total = this.#startMs + timeouts.totalMs - now
+    const total = startMs + timeouts.totalMs - now
     return Math.min(total, this.#sinceMs + this.#limitMs() - now)
   }
 
@@ -73,12 +73,13 @@ export class AttemptDeadline {
   }
 
   #look(): void {
-    if (this.#remainingMs() > 1) {
-      this.#cancel = this.#arm()
+    const remainingMs = this.#remainingMs()
+    if (remainingMs > 1) {
+      this.#cancel = this.#arm(remainingMs)
       return
     }
-    const { provider, timeouts, clock } = this.#options
-    const isTotal = clock.monotonic() - this.#startMs >= timeouts.totalMs - 1
+    const { provider, timeouts, clock, startMs } = this.#options
+    const isTotal = clock.monotonic() - startMs >= timeouts.totalMs - 1
     const limit = isTotal ? "total" : this.#phase
     const limitMs = isTotal ? timeouts.totalMs : this.#limitMs()
     this.#options.abort(

@@ -1,13 +1,10 @@
 /** What a provider returned, brought into one of two forms: a whole reply, or a stream that has begun. */
-import { GatewayError } from "../errors.ts"
-import type { ProviderCall, ProviderReply } from "../plugin/contract.ts"
+import type { Awaitable, ProviderReply } from "../plugin/contract.ts"
 import { completionEvents } from "../protocol/completion-events.ts"
 import type { ChatCompletion, ChatCompletionChunk } from "../protocol/openai.ts"
-import { DONE_EVENT, encodeChunk } from "../protocol/sse.ts"
-import { StreamWatcher } from "../protocol/stream-watch.ts"
-import { classifyErrorEvent, classifyResponse, type UpstreamFault } from "../protocol/upstream-error.ts"
-import type { AttemptDeadline } from "./deadline.ts"
-import type { RoutedProvider } from "./provider.ts"
+import { classifyErrorEvent, classifyResponse, readFault } from "../protocol/upstream-error.ts"
+import { type AttemptContext, connectionLost, invalidReply } from "./attempt-context.ts"
+import { beginStream, chunkReader, type StreamReply, wholeReader } from "./stream-source.ts"
 
 export interface PlainReply {
   readonly kind: "plain"
@@ -15,174 +12,74 @@ export interface PlainReply {
   readonly body: Uint8Array<ArrayBuffer>
 }
 
-/** An SSE stream whose first event is here. It hands out whole events only. */
-export interface StreamReply {
-  readonly kind: "stream"
-  readonly watcher: StreamWatcher
-  /** Bytes of whole events, or undefined at the end. Throws GatewayError when the provider fails. */
-  read(): Promise<Uint8Array<ArrayBuffer> | undefined>
-  /** Stops the provider; nobody wants the rest. */
-  cancel(): void
-}
-
 export type UpstreamReply = PlainReply | StreamReply
-
-export interface AttemptContext {
-  readonly provider: RoutedProvider
-  readonly call: ProviderCall
-  readonly deadline: AttemptDeadline
-  /** Aborts the attempt. */
-  readonly abort: (reason: unknown) => void
-}
 
 /** A reply nobody could want: larger ones are refused rather than kept in memory. */
 const MAX_PLAIN_BYTES = 128 * 2 ** 20
 const MAX_ERROR_BYTES = 64 * 2 ** 10
 
 /** @throws GatewayError `upstream_…` */
-export async function receive(reply: ProviderReply, context: AttemptContext): Promise<UpstreamReply> {
+export function receive(reply: ProviderReply, context: AttemptContext): Awaitable<UpstreamReply> {
   const { call } = context
   if (reply instanceof Response) return receiveResponse(reply, context)
   if (isAsyncIterable(reply)) {
     if (!call.stream) throw invalidReply(context, "answered a plain request with a stream of chunks")
-    return begin(chunkBytes(reply, context), context)
+    return beginStream(chunkReader(reply, context), context)
   }
   if (!isCompletion(reply)) {
-    throw invalidReply(context, "returned neither a Response, a chat completion nor an async iterable of chunks")
+    throw invalidReply(context, "returned neither a Response, a completion nor an async iterable of chunks")
   }
-  if (call.stream) return begin(onePiece(completionEvents(reply)), context)
+  if (call.stream) return beginStream(wholeReader(completionEvents(reply)), context)
   return { kind: "plain", body: new TextEncoder().encode(JSON.stringify(reply)) }
 }
 
 async function receiveResponse(response: Response, context: AttemptContext): Promise<UpstreamReply> {
-  const { provider, call } = context
-  if (!response.ok) {
-    const body = await readCapped(response, MAX_ERROR_BYTES, context).catch(() => new Uint8Array())
-    throw classifyResponse({
-      provider: provider.name,
-      model: call.model,
-      status: response.status,
-      headers: response.headers,
-      body: new TextDecoder().decode(body),
-    })
+  const { call } = context
+  if (!response.ok) throw await refusal(response, context)
+  if (call.stream && response.headers.get("content-type")?.includes("event-stream") && response.body !== null) {
+    return beginStream(response.body.getReader(), context)
   }
-  const contentType = response.headers.get("content-type") ?? ""
-  if (call.stream && contentType.includes("event-stream") && response.body !== null) {
-    return begin(response.body.getReader(), context)
-  }
-  const body = await readCapped(response, MAX_PLAIN_BYTES, context)
-  if (!looksLikeObject(body)) {
-    throw invalidReply(context, `answered 200 with ${contentType || "no content type"} that is not a JSON object`)
-  }
+  const body = await readWhole(response, MAX_PLAIN_BYTES, context)
+  if (!looksLikeCompletion(body)) throw notCompletion(body, context)
   if (!call.stream) return { kind: "plain", body }
-  const completion: unknown = parseJson(body)
-  if (!isCompletion(completion)) throw invalidReply(context, "answered a stream request with no stream and no completion")
-  return begin(onePiece(completionEvents(completion)), context)
+  const completion = parseJson(body)
+  if (!isCompletion(completion)) throw notCompletion(body, context)
+  return beginStream(wholeReader(completionEvents(completion)), context)
 }
 
-interface ByteReader {
-  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array<ArrayBuffer> | undefined }>
-  cancel(reason?: unknown): Promise<void>
+async function refusal(response: Response, context: AttemptContext): Promise<unknown> {
+  const { provider, call } = context
+  const body = await readWhole(response, MAX_ERROR_BYTES, context).catch(() => new Uint8Array())
+  if (call.signal.aborted) return call.signal.reason
+  return classifyResponse({
+    provider: provider.name,
+    model: call.model,
+    status: response.status,
+    headers: response.headers,
+    body: new TextDecoder().decode(body),
+  })
 }
 
-/** Waits for the first event, so that a failure before it can still be tried elsewhere. */
-async function begin(reader: ByteReader, context: AttemptContext): Promise<StreamReply> {
-  const { call, deadline, abort } = context
-  const watcher = new StreamWatcher({ provider: context.provider.name })
-  const held: Uint8Array<ArrayBuffer>[] = []
-  const onAbort = () => void reader.cancel(call.signal.reason).catch(() => {})
-  call.signal.addEventListener("abort", onAbort, { once: true })
-
-  try {
-    while (watcher.dataEvents === 0) {
-      const bytes = await next()
-      if (bytes === undefined) throw invalidReply(context, "ended its stream before the first event")
-      if (bytes.byteLength > 0) held.push(bytes)
-    }
-    if (watcher.error !== undefined) throw streamError(context, watcher.error)
-  } catch (thrown) {
-    abort(thrown)
-    throw thrown
+/** A reply with status 200 that is no completion: some providers send their errors so. */
+function notCompletion(body: Uint8Array, context: AttemptContext): unknown {
+  const { provider, call } = context
+  const parsed = parseJson(body)
+  if (typeof parsed === "object" && parsed !== null && "error" in parsed) {
+    return classifyErrorEvent({ provider: provider.name, model: call.model }, readFault(parsed))
   }
-  deadline.touch()
-  return { kind: "stream", watcher, read, cancel }
-
-  async function read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const first = held.shift()
-    if (first !== undefined) return first
-    if (watcher.error !== undefined) throw streamError(context, watcher.error)
-    deadline.resume()
-    const bytes = await next()
-    deadline.touch()
-    deadline.pause()
-    return bytes
-  }
-
-  /** Whole events, possibly none; undefined at the end. */
-  async function next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const { done, value } = await reader.read().catch((thrown: unknown) => {
-      throw connectionLost(context, thrown)
-    })
-    if (call.signal.aborted) throw call.signal.reason
-    if (done || value === undefined) {
-      const rest = watcher.end()
-      return rest.byteLength > 0 ? rest : undefined
-    }
-    return watcher.feed(value)
-  }
-
-  function cancel(): void {
-    deadline.clear()
-    call.signal.removeEventListener("abort", onAbort)
-    abort(undefined)
-    void reader.cancel().catch(() => {})
-  }
+  return invalidReply(context, "answered with status 200 and something that is not a chat completion")
 }
 
-/** A provider plugin's chunks as bytes. The iterator runs in the plugin's own context. */
-function chunkBytes(chunks: AsyncIterable<ChatCompletionChunk>, { provider, call }: AttemptContext): ByteReader {
-  const iterator = provider.run(() => chunks[Symbol.asyncIterator]())
-  const aborted = Promise.withResolvers<never>()
-  aborted.promise.catch(() => {})
-  call.signal.addEventListener("abort", () => aborted.reject(call.signal.reason), { once: true })
-  let isDone = false
-  return {
-    async read() {
-      if (isDone) return { done: true }
-      const result = await Promise.race([provider.run(() => iterator.next()), aborted.promise])
-      if (!result.done) return { done: false, value: encodeChunk(result.value) }
-      isDone = true
-      return { done: false, value: DONE_EVENT }
-    },
-    async cancel() {
-      isDone = true
-      await provider.run(() => iterator.return?.())
-    },
-  }
-}
-
-function onePiece(bytes: Uint8Array<ArrayBuffer>): ByteReader {
-  let isDone = false
-  return {
-    async read() {
-      if (isDone) return { done: true }
-      isDone = true
-      return { done: false, value: bytes }
-    },
-    async cancel() {
-      isDone = true
-    },
-  }
-}
-
-async function readCapped(
+async function readWhole(
   response: Response,
   maxBytes: number,
   context: AttemptContext,
 ): Promise<Uint8Array<ArrayBuffer>> {
   try {
     const declared = response.headers.get("content-length")
-    if (declared !== null && Number(declared) <= maxBytes) return new Uint8Array(await response.arrayBuffer())
+    // After decompression the body may be larger than declared.
+    const isBounded = declared !== null && Number(declared) <= maxBytes && !response.headers.has("content-encoding")
+    if (isBounded) return new Uint8Array(await response.arrayBuffer())
     return await readUpTo(response, maxBytes, context)
   } catch (thrown) {
     throw connectionLost(context, thrown)
@@ -204,24 +101,6 @@ async function readUpTo(
   return new Uint8Array(Buffer.concat(pieces))
 }
 
-function connectionLost({ provider, call }: AttemptContext, thrown: unknown): unknown {
-  if (call.signal.aborted) return call.signal.reason
-  if (thrown instanceof GatewayError) return thrown
-  return new GatewayError(
-    "upstream_connection_lost",
-    `provider "${provider.name}" closed the connection in the middle of its answer`,
-    { cause: thrown },
-  )
-}
-
-function streamError({ provider, call }: AttemptContext, fault: UpstreamFault): GatewayError {
-  return classifyErrorEvent({ provider: provider.name, model: call.model }, fault)
-}
-
-function invalidReply({ provider }: AttemptContext, what: string): GatewayError {
-  return new GatewayError("upstream_invalid_reply", `provider "${provider.name}" ${what}`)
-}
-
 function isAsyncIterable(value: unknown): value is AsyncIterable<ChatCompletionChunk> {
   return typeof value === "object" && value !== null && Symbol.asyncIterator in value
 }
@@ -232,15 +111,22 @@ function isCompletion(value: unknown): value is ChatCompletion {
 
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
+const CHOICES = Buffer.from('"choices"')
 
-/** A cheap look at both ends: it tells JSON from a proxy's HTML page and from an answer that was cut short. */
-function looksLikeObject(bytes: Uint8Array): boolean {
-  const start = bytes.findIndex((byte) => !isSpace(byte))
-  const end = bytes.findLastIndex((byte) => !isSpace(byte))
-  return bytes[start] === OPEN_BRACE && bytes[end] === CLOSE_BRACE
+/**
+ * Both ends and one key: this tells a completion from an error, an HTML page, and an answer that was cut short,
+ * without parsing it. Inside a string the quotes of `"choices"` would be escaped.
+ */
+function looksLikeCompletion(body: Uint8Array): boolean {
+  let start = 0
+  let end = body.length - 1
+  while (isSpace(body[start])) start++
+  while (isSpace(body[end])) end--
+  if (body[start] !== OPEN_BRACE || body[end] !== CLOSE_BRACE) return false
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(CHOICES)
 }
 
-function isSpace(byte: number): boolean {
+function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 

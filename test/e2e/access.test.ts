@@ -1,6 +1,7 @@
 /** Who may ask what: API keys, the admin token, and Host headers that try to get around both. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { errorOf, postChat } from "../support/chat.ts"
+import { freePort } from "../support/free-port.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
 import { rawRequest, sendRaw } from "../support/raw-http.ts"
@@ -154,6 +155,15 @@ describe("the admin API without a token", () => {
     })
     expect(response.status).toBe(403)
   })
+})
+
+test("an admin API with a listener of its own is on that one only", async () => {
+  const port = freePort()
+  await using apart = await startGateway({ config: { admin: { listen: `127.0.0.1:${port}` } } })
+  expect((await fetch(`${apart.url}/admin/plugins`)).status).toBe(404)
+  expect((await fetch(`http://127.0.0.1:${port}/admin/plugins`)).status).toBe(200)
+  expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200)
+  expect((await fetch(`http://127.0.0.1:${port}/v1/models`)).status).toBe(404)
 })
 
 describe("a strange Host", () => {

@@ -1,6 +1,7 @@
 /** SIGTERM: what is open is finished, nothing new is taken. */
 import { afterEach, beforeEach, expect, test } from "bun:test"
 import { postChat } from "../support/chat.ts"
+import { freePort } from "../support/free-port.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
 import { isAlive, processTree } from "../support/process.ts"
@@ -98,10 +99,7 @@ test("the serving process does not outlive a supervisor that was killed", async 
 })
 
 test("a serving process that was killed is replaced, on the same port", async () => {
-  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } })
-  const port = probe.port
-  probe.stop(true)
-  gateway = await start("1s", port)
+  gateway = await start("1s", freePort())
   const first = gateway.servingPid()
   expect(first).not.toBe(gateway.pid)
   process.kill(first, "SIGKILL")

@@ -23,7 +23,8 @@ async function withBuilder<T>(use: (builder: PluginBuilder) => Promise<T>): Prom
 
 async function errorOf(file: string): Promise<GatewayError> {
   const thrown = await withBuilder((builder) => builder.build(file)).catch((error) => error)
-  if (!(thrown instanceof GatewayError)) throw new Error("the build did not fail as it should", { cause: thrown })
+  if (!(thrown instanceof GatewayError))
+    throw new Error("the build did not fail as it should", { cause: thrown })
   return thrown
 }
 
@@ -93,7 +94,9 @@ test("every fault is told, also those in helper files", async () => {
 
 test("a package that is not installed is an error that names it, never a download", async () => {
   const directory = directoryWith({ "a.ts": `import x from "package-that-is-not-there"\nexport default x` })
-  expect((await errorOf(join(directory, "a.ts"))).message).toContain('a.ts:1:15: Could not resolve: "package-that-')
+  expect((await errorOf(join(directory, "a.ts"))).message).toContain(
+    'a.ts:1:15: Could not resolve: "package-that-',
+  )
 })
 
 test("a missing entry file is an error that names it", async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { Gate, Harness, pluginText } from "./fixtures.ts"
 
-const needs = (dependencies: Readonly<Record<string, string>>) => `dependencies: ${JSON.stringify(dependencies)},`
+const needs = (dependencies: Readonly<Record<string, string>>) =>
+  `dependencies: ${JSON.stringify(dependencies)},`
 
 /** `outer` needs `middle`, which needs `base`; their files are in the opposite order. */
 function writeChain(harness: Harness): void {
@@ -97,7 +98,9 @@ describe("a dependency that is not met is an error that says why:", () => {
     harness.write("d.ts", pluginText({ name: "d" }))
     expect((await harness.registry.loadAll()).active).toEqual(["d"])
     for (const name of ["a", "b", "c"]) {
-      expect(harness.errorOf(name)).toMatch(/^plugins depend on each other: (a → b → c → a|b → c → a → b|c → a → b → c);/)
+      expect(harness.errorOf(name)).toMatch(
+        /^plugins depend on each other: (a → b → c → a|b → c → a → b|c → a → b → c);/,
+      )
     }
   })
 })
@@ -135,18 +138,21 @@ describe("a plugin that lacks another is loaded", () => {
 })
 
 describe("what others need", () => {
-  test.each(["disable", "unregister"] as const)("is not taken away by %s, which names them", async (method) => {
-    await using harness = new Harness()
-    writeChain(harness)
-    await harness.registry.loadAll()
-    const call = async () => harness.registry[method]("base")
-    await expect(call()).rejects.toMatchObject({
-      code: "plugin_conflict",
-      status: 409,
-      message: expect.stringContaining('plugin "base" is needed by "middle", "outer"'),
-    })
-    expect(harness.registry.current.instances).toHaveLength(3)
-  })
+  test.each(["disable", "unregister"] as const)(
+    "is not taken away by %s, which names them",
+    async (method) => {
+      await using harness = new Harness()
+      writeChain(harness)
+      await harness.registry.loadAll()
+      const call = async () => harness.registry[method]("base")
+      await expect(call()).rejects.toMatchObject({
+        code: "plugin_conflict",
+        status: 409,
+        message: expect.stringContaining('plugin "base" is needed by "middle", "outer"'),
+      })
+      expect(harness.registry.current.instances).toHaveLength(3)
+    },
+  )
 
   test("takes them with it where it is forced to go: in one step, and disposed against the order", async () => {
     await using harness = new Harness()
@@ -215,7 +221,9 @@ describe("what others need", () => {
     const more = needs({ base: "^2.0.0" })
     harness.write("b.ts", pluginText({ name: "middle", more, setup: `throw new Error("not ready for 2")` }))
     await harness.registry.sync()
-    expect(harness.registry.current.instances.map(({ name, version }) => `${name} ${version}`)).toEqual(["base 2.0.0"])
+    expect(harness.registry.current.instances.map(({ name, version }) => `${name} ${version}`)).toEqual([
+      "base 2.0.0",
+    ])
     expect(harness.errorOf("outer")).toContain('needs "middle" ^1.0.0, which failed')
   })
 })
@@ -237,7 +245,10 @@ test("a plugin cannot be enabled while what it needs is disabled", async () => {
 test("a dependency that goes during a setup makes the setup fail", async () => {
   await using harness = new Harness()
   using gate = new Gate()
-  harness.write("a.ts", pluginText({ name: "x", more: needs({ y: "*" }), setup: `say("x waits"); await ${gate.wait}` }))
+  harness.write(
+    "a.ts",
+    pluginText({ name: "x", more: needs({ y: "*" }), setup: `say("x waits"); await ${gate.wait}` }),
+  )
   harness.write("b.ts", pluginText({ name: "y" }))
   const loading = harness.registry.loadAll()
   await harness.heard("x waits 0")

@@ -6,7 +6,9 @@ import { temporaryDirectory } from "./fixtures.ts"
 
 function directoryWith(files: Readonly<Record<string, string>> | readonly string[]): string {
   const directory = temporaryDirectory()
-  const texts = Array.isArray(files) ? files.map((file): [string, string] => [file, ""]) : Object.entries(files)
+  const texts = Array.isArray(files)
+    ? files.map((file): [string, string] => [file, ""])
+    : Object.entries(files)
   for (const [file, text] of texts) {
     mkdirSync(dirname(join(directory, file)), { recursive: true })
     writeFileSync(join(directory, file), text)

@@ -113,7 +113,9 @@ describe("a plugin that cannot be loaded", () => {
   })
 
   test("because its import never ends is cut, and told to move that into setup", async () => {
-    const { message } = await errorOf("await new Promise(() => {})\nexport default {}", { setupTimeoutMs: 50 })
+    const { message } = await errorOf("await new Promise(() => {})\nexport default {}", {
+      setupTimeoutMs: 50,
+    })
     expect(message).toContain("did not finish within 50 ms; move what its top level awaits into setup")
   })
 
@@ -130,8 +132,14 @@ describe("a plugin that cannot be loaded", () => {
 
   test("because its setup throws shows where, also in a helper file", async () => {
     await using harness = new Harness()
-    const helper = harness.write("_helper.ts", "type A = 1\n\nexport function fail(): never {\n  throw new TypeError('bad')\n}")
-    harness.write("a.ts", pluginText({ name: "a", top: `import { fail } from "./_helper.ts"`, setup: "fail()" }))
+    const helper = harness.write(
+      "_helper.ts",
+      "type A = 1\n\nexport function fail(): never {\n  throw new TypeError('bad')\n}",
+    )
+    harness.write(
+      "a.ts",
+      pluginText({ name: "a", top: `import { fail } from "./_helper.ts"`, setup: "fail()" }),
+    )
     await harness.registry.loadAll()
     const { error } = harness.registry.getInfo("a")
     expect(error?.message).toMatch(/^setup of plugin "a" failed at .*_helper\.ts:4:\d+: bad$/)
@@ -139,7 +147,9 @@ describe("a plugin that cannot be loaded", () => {
   })
 
   test("because it has the wrong shape is told what is wrong", async () => {
-    expect((await errorOf(`export default { name: "x" }`)).message).toContain("invalid plugin version: is missing")
+    expect((await errorOf(`export default { name: "x" }`)).message).toContain(
+      "invalid plugin version: is missing",
+    )
     expect((await errorOf("export const x = 1")).message).toContain("has no default export")
   })
 
@@ -222,7 +232,10 @@ describe("what setup receives", () => {
     for (const name of ["a", "b"]) {
       harness.entries[name] = { config: { size: name === "a" ? 1 : 2 } }
       const more = `config: Type.Object({ size: Type.Integer(), unit: Type.String({ default: "m" }) }),`
-      harness.write(`${name}.ts`, pluginText({ name, more, setup: `say("${name} " + config.unit, config.size)` }))
+      harness.write(
+        `${name}.ts`,
+        pluginText({ name, more, setup: `say("${name} " + config.unit, config.size)` }),
+      )
     }
     await harness.registry.loadAll()
     await harness.registry.reload("a")
@@ -236,7 +249,10 @@ describe("what setup receives", () => {
   test("is refused to a plugin whose configuration is wrong, with the path in the file", async () => {
     await using harness = new Harness()
     harness.entries.a = { config: { max_requests: "x" } }
-    harness.write("a.ts", pluginText({ name: "a", more: "config: Type.Object({ max_requests: Type.Integer({ minimum: 1 }) })," }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "a", more: "config: Type.Object({ max_requests: Type.Integer({ minimum: 1 }) })," }),
+    )
     await harness.registry.loadAll()
     expect(harness.errorOf("a")).toBe('plugins.configs.a.config.max_requests must be an integer ≥ 1, got "x"')
   })
@@ -279,20 +295,34 @@ describe("errors after setup", () => {
     const file = harness.write("a.ts", pluginText({ name: "a", setup }))
     await harness.registry.loadAll()
     const stats = harness.registry.get("a")?.stats
-    await within("both errors", until(() => stats?.errors === 2))
+    await within(
+      "both errors",
+      until(() => stats?.errors === 2),
+    )
     expect(stats?.lastError?.message).toMatch(/^outside a call: (in a timer|forgotten)$/)
     expect(harness.log).toContainEqual(
-      expect.objectContaining({ level: "error", message: "a plugin threw outside a call", plugin: "a", file }),
+      expect.objectContaining({
+        level: "error",
+        message: "a plugin threw outside a call",
+        plugin: "a",
+        file,
+      }),
     )
     expect(harness.stateOf("a")).toBe("active")
   })
 
   test("that come every millisecond do not flood the log", async () => {
     await using harness = new Harness()
-    harness.write("a.ts", pluginText({ name: "a", setup: `setInterval(() => { throw new Error("again") }, 1)` }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "a", setup: `setInterval(() => { throw new Error("again") }, 1)` }),
+    )
     await harness.registry.loadAll()
     const stats = harness.registry.get("a")?.stats
-    await within("many errors", until(() => (stats?.errors ?? 0) > 20))
+    await within(
+      "many errors",
+      until(() => (stats?.errors ?? 0) > 20),
+    )
     const lines = harness.log.filter(({ message }) => message === "a plugin threw outside a call")
     expect(lines.length).toBeLessThan(3)
   })
@@ -303,7 +333,10 @@ test("plugins can use packages from a node_modules beside them", async () => {
   mkdirSync(join(harness.directory, "node_modules/tiny"), { recursive: true })
   harness.write("node_modules/tiny/package.json", `{ "name": "tiny", "main": "index.js" }`)
   harness.write("node_modules/tiny/index.js", "module.exports = { answer: 42 }")
-  harness.write("a.ts", pluginText({ name: "a", top: `import tiny from "tiny"`, setup: `say("tiny", tiny.answer)` }))
+  harness.write(
+    "a.ts",
+    pluginText({ name: "a", top: `import tiny from "tiny"`, setup: `say("tiny", tiny.answer)` }),
+  )
   await harness.registry.loadAll()
   expect(harness.said).toContain("tiny 42")
 })

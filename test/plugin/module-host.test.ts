@@ -83,7 +83,10 @@ describe.each(HOSTS)("with %s", (_, createHost) => {
 })
 
 test("a module graph is what this version of Bun offers", async () => {
-  const module = await createModuleHost().import(artefact("export default () => Bun.ModuleGraph.current"), ignore)
+  const module = await createModuleHost().import(
+    artefact("export default () => Bun.ModuleGraph.current"),
+    ignore,
+  )
   expect(module.run(module.exports as () => unknown)).toBeInstanceOf(Bun.ModuleGraph)
 })
 
@@ -115,7 +118,10 @@ test("what nobody waits for goes to onError: a throw in a timer and a rejection"
     setTimeout(() => { throw new Error("in a timer") }, 0)
     void Promise.reject(new Error("rejected"))
   }`
-  const module = await createGraphHost().import(artefact(text), { ...ignore, onError: (error) => thrown.push(error) })
+  const module = await createGraphHost().import(artefact(text), {
+    ...ignore,
+    onError: (error) => thrown.push(error),
+  })
   module.run(module.exports as () => void)
   await waitFor("both errors", () => thrown.length === 2)
   expect(thrown.map((error) => (error as Error).message).sort()).toEqual(["in a timer", "rejected"])

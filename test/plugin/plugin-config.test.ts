@@ -31,7 +31,10 @@ describe("a configuration that is valid", () => {
 
   test("has its units decoded to milliseconds and bytes", () => {
     const schema = Type.Object({ timeout: PluginType.Duration(), limit: PluginType.Bytes() })
-    expect(resolveConfig("x", schema, { timeout: "1.5s", limit: "2KiB" })).toEqual({ timeout: 1500, limit: 2048 })
+    expect(resolveConfig("x", schema, { timeout: "1.5s", limit: "2KiB" })).toEqual({
+      timeout: 1500,
+      limit: 2048,
+    })
   })
 
   test("is frozen through and through, and the file's own value is left alone", () => {
@@ -81,8 +84,12 @@ describe("a configuration that is not valid", () => {
     const schema = Type.Object({
       servers: Type.Array(Type.Object({ host: Type.String() }), { default: [] }),
     })
-    expect(faultOf(schema, { servers: [{ host: "a", prot: 1 }] })).toContain(".config.servers[0].prot is unknown")
-    expect(faultOf(schema, { servers: [{}] })).toContain(".config.servers[0].host must be text, but is missing")
+    expect(faultOf(schema, { servers: [{ host: "a", prot: 1 }] })).toContain(
+      ".config.servers[0].prot is unknown",
+    )
+    expect(faultOf(schema, { servers: [{}] })).toContain(
+      ".config.servers[0].host must be text, but is missing",
+    )
   })
 
   test("with extra settings is accepted where the schema allows them", () => {
@@ -111,7 +118,9 @@ describe("a configuration that is not valid", () => {
         .Decode((text) => new RegExp(text))
         .Encode((pattern) => pattern.source),
     })
-    expect(faultOf(schema, { pattern: "(" })).toStartWith("plugins.configs.rate-limiter.config.pattern is refused: ")
+    expect(faultOf(schema, { pattern: "(" })).toStartWith(
+      "plugins.configs.rate-limiter.config.pattern is refused: ",
+    )
     expect(resolveConfig("x", schema, { pattern: "a+" })).toEqual({ pattern: /a+/ })
   })
 })

@@ -9,7 +9,11 @@ describe("registering", () => {
     await using harness = new Harness()
     const file = join(temporaryDirectory(), "far.ts")
     await Bun.write(file, pluginText({ name: "far" }))
-    expect(await harness.registry.register(file)).toMatchObject({ name: "far", state: "active", source: file })
+    expect(await harness.registry.register(file)).toMatchObject({
+      name: "far",
+      state: "active",
+      source: file,
+    })
     expect(harness.said).toEqual(["far up 1"])
     expect(harness.events).toMatchObject([{ plugin: "far", change: "loaded", generation: 1 }])
     await harness.registry.sync()
@@ -35,7 +39,9 @@ describe("registering", () => {
 
   test("a path without a plugin is refused with what would be one", async () => {
     await using harness = new Harness()
-    await expect(harness.registry.register("/nowhere.ts")).rejects.toThrow("there is no plugin at /nowhere.ts")
+    await expect(harness.registry.register("/nowhere.ts")).rejects.toThrow(
+      "there is no plugin at /nowhere.ts",
+    )
   })
 })
 
@@ -146,14 +152,21 @@ describe("switching off and on", () => {
     harness.entries.alpha = { enabled: false }
     harness.write("a.ts", pluginText({ name: "alpha", version: "1.2.3" }))
     expect((await harness.registry.loadAll()).disabled).toEqual(["alpha"])
-    expect(harness.registry.getInfo("alpha")).toMatchObject({ version: "1.2.3", enabled: false, state: "loaded" })
+    expect(harness.registry.getInfo("alpha")).toMatchObject({
+      version: "1.2.3",
+      enabled: false,
+      state: "loaded",
+    })
     expect(harness.said).toEqual([])
   })
 
   test("on, a plugin whose loading failed is tried again", async () => {
     await using harness = new Harness()
     harness.entries.alpha = { config: { size: "x" } }
-    harness.write("a.ts", pluginText({ name: "alpha", more: "config: Type.Object({ size: Type.Integer() })," }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "alpha", more: "config: Type.Object({ size: Type.Integer() })," }),
+    )
     await harness.registry.loadAll()
     expect(harness.stateOf("alpha")).toBe("error")
     await expect(harness.registry.enable("alpha")).rejects.toThrow("size must be an integer")
@@ -216,17 +229,20 @@ describe("switching off and on", () => {
 })
 
 describe("a name that nobody has", () => {
-  test.each(["enable", "disable", "reload", "unregister", "getInfo"] as const)("is not found by %s", async (method) => {
-    await using harness = new Harness()
-    harness.write("a.ts", pluginText({ name: "rate-limiter" }))
-    await harness.registry.loadAll()
-    const call = async () => harness.registry[method]("rate-limitr")
-    await expect(call()).rejects.toMatchObject({
-      code: "plugin_not_found",
-      status: 404,
-      message: 'no plugin is called "rate-limitr"; did you mean "rate-limiter"?',
-    })
-  })
+  test.each(["enable", "disable", "reload", "unregister", "getInfo"] as const)(
+    "is not found by %s",
+    async (method) => {
+      await using harness = new Harness()
+      harness.write("a.ts", pluginText({ name: "rate-limiter" }))
+      await harness.registry.loadAll()
+      const call = async () => harness.registry[method]("rate-limitr")
+      await expect(call()).rejects.toMatchObject({
+        code: "plugin_not_found",
+        status: 404,
+        message: 'no plugin is called "rate-limitr"; did you mean "rate-limiter"?',
+      })
+    },
+  )
 })
 
 describe("what is told about plugins", () => {
@@ -240,7 +256,10 @@ describe("what is told about plugins", () => {
   test("has the guide's fields in snake_case, and times as text", async () => {
     await using harness = new Harness()
     const more = `description: "Does it", metadata: { author: "me" },`
-    harness.write("a.ts", pluginText({ name: "alpha", type: "middleware", more, abilities: "priority: 80, beforeHandle() {}" }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "alpha", type: "middleware", more, abilities: "priority: 80, beforeHandle() {}" }),
+    )
     await harness.registry.loadAll()
     const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT/)
     harness.registry.get("alpha")?.stats.recordCall(4)
@@ -299,17 +318,17 @@ describe("what is told about plugins", () => {
     await harness.registry.loadAll()
     await harness.registry.reload("alpha")
     harness.registry.get("alpha")?.stats.recordCall(1)
-    const valueOf = (name: string, ...labels: readonly string[]) => {
+    const valueIn = (name: string, ...labels: readonly string[]) => {
       const family = [...harness.metrics.families()].find((other) => other.name === name)
       const series = [...(family?.series.values() ?? [])].find(({ values }) => Bun.deepEquals(values, labels))
       return series !== undefined && "value" in series ? series.value : undefined
     }
-    expect(valueOf("gateway.plugin.calls", "alpha")).toBe(1)
-    expect(valueOf("gateway.plugin.state", "alpha", "active")).toBe(1)
-    expect(valueOf("gateway.plugin.state", "alpha", "error")).toBe(0)
-    expect(valueOf("gateway.plugin.info", "alpha", "1.0.0", "monitoring")).toBe(1)
-    expect(valueOf("gateway.plugin.reloads", "alpha", "success")).toBe(1)
-    expect(valueOf("gateway.plugin.generation")).toBe(2)
+    expect(valueIn("gateway.plugin.calls", "alpha")).toBe(1)
+    expect(valueIn("gateway.plugin.state", "alpha", "active")).toBe(1)
+    expect(valueIn("gateway.plugin.state", "alpha", "error")).toBe(0)
+    expect(valueIn("gateway.plugin.info", "alpha", "1.0.0", "monitoring")).toBe(1)
+    expect(valueIn("gateway.plugin.reloads", "alpha", "success")).toBe(1)
+    expect(valueIn("gateway.plugin.generation")).toBe(2)
   })
 })
 
@@ -317,15 +336,25 @@ describe("settings from the configuration", () => {
   test("win over the plugin's own priority, and choose policy and deadline", async () => {
     await using harness = new Harness()
     harness.entries.alpha = { priority: 10, onError: "closed", timeoutMs: 700 }
-    harness.write("a.ts", pluginText({ name: "alpha", type: "middleware", abilities: "priority: 80, beforeHandle() {}" }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "alpha", type: "middleware", abilities: "priority: 80, beforeHandle() {}" }),
+    )
     await harness.registry.loadAll()
-    expect(harness.registry.get("alpha")).toMatchObject({ priority: 10, failurePolicy: "closed", timeoutMs: 700 })
+    expect(harness.registry.get("alpha")).toMatchObject({
+      priority: 10,
+      failurePolicy: "closed",
+      timeoutMs: 700,
+    })
   })
 
   test("have defaults by type: what guards or rewrites calls fails closed", async () => {
     await using harness = new Harness()
     harness.write("a.ts", pluginText({ name: "a", type: "auth", abilities: "authenticate() {}" }))
-    harness.write("t.ts", pluginText({ name: "t", type: "transform", abilities: "supportsFormat: () => true" }))
+    harness.write(
+      "t.ts",
+      pluginText({ name: "t", type: "transform", abilities: "supportsFormat: () => true" }),
+    )
     harness.write("m.ts", pluginText({ name: "m", type: "middleware", abilities: "beforeHandle() {}" }))
     await harness.registry.loadAll()
     const policyOf = (name: string) => harness.registry.get(name)?.failurePolicy
@@ -354,7 +383,11 @@ describe("settings from the configuration", () => {
     harness.entries.a = { config: { size: 5 } }
     await harness.registry.applyEntries()
     await harness.heard("a gone 1")
-    expect(harness.said.filter((text) => text.includes("size")).sort()).toEqual(["a size 1", "a size 5", "b size 1"])
+    expect(harness.said.filter((text) => text.includes("size")).sort()).toEqual([
+      "a size 1",
+      "a size 5",
+      "b size 1",
+    ])
     expect(harness.events.at(-1)).toMatchObject({ plugin: "a", change: "reloaded" })
   })
 
@@ -365,7 +398,10 @@ describe("settings from the configuration", () => {
     await harness.registry.loadAll()
     harness.entries.a = { config: { size: "big" } }
     await harness.registry.applyEntries()
-    expect(harness.registry.getInfo("a")).toMatchObject({ state: "active", error: { code: "plugin_config_invalid" } })
+    expect(harness.registry.getInfo("a")).toMatchObject({
+      state: "active",
+      error: { code: "plugin_config_invalid" },
+    })
     harness.entries.a = { config: { size: 9 } }
     await harness.registry.applyEntries()
     expect(harness.said).toContain("size 9")
@@ -410,7 +446,11 @@ describe("settings from the configuration", () => {
 })
 
 describe("bundled plugins", () => {
-  const bundled = (harness: { say: string[] }, name = "limiter", file = "/nowhere/limiter.ts"): BundledPlugin => ({
+  const bundled = (
+    harness: { say: string[] },
+    name = "limiter",
+    file = "/nowhere/limiter.ts",
+  ): BundledPlugin => ({
     file,
     definition: {
       name,
@@ -485,7 +525,12 @@ describe("bundled plugins", () => {
     harness.write("mine.ts", pluginText({ name: "limiter", setup: `throw new Error("broken")` }))
     await harness.registry.sync()
     expect(harness.registry.get("limiter")?.source).toBe("bundled:limiter")
-    expect(harness.registry.list().map(({ state }) => state).sort()).toEqual(["active", "error"])
+    expect(
+      harness.registry
+        .list()
+        .map(({ state }) => state)
+        .sort(),
+    ).toEqual(["active", "error"])
   })
 
   test("whose file lies in the directory are loaded from it, and are off all the same", async () => {
@@ -515,7 +560,10 @@ describe("shutting down", () => {
     await using harness = new Harness()
     const needs = (name: string) => `dependencies: { "${name}": "*" },`
     harness.write("c.ts", pluginText({ name: "c" }))
-    harness.write("a.ts", pluginText({ name: "a", more: needs("b"), abilities: `shutdown() { throw new Error("stuck") }` }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "a", more: needs("b"), abilities: `shutdown() { throw new Error("stuck") }` }),
+    )
     harness.write("b.ts", pluginText({ name: "b", more: needs("c") }))
     await harness.registry.loadAll()
     await harness.registry.shutdownAll()
@@ -537,7 +585,10 @@ describe("shutting down", () => {
   test("ends setups that are under way", async () => {
     const harness = new Harness()
     using gate = new Gate()
-    harness.write("a.ts", pluginText({ name: "a", setup: `onDispose(() => say("cleaned")); say("waits"); await ${gate.wait}` }))
+    harness.write(
+      "a.ts",
+      pluginText({ name: "a", setup: `onDispose(() => say("cleaned")); say("waits"); await ${gate.wait}` }),
+    )
     const loading = harness.registry.loadAll()
     await harness.heard("waits 0")
     await harness.registry.shutdownAll()

@@ -18,7 +18,11 @@ test("a plugin file shares the gateway's own classes and schemas", async () => {
   )
   await harness.registry.loadAll()
   const abilities = harness.registry.get("a")?.abilities as unknown as { export(): unknown }
-  expect(abilities.export()).toEqual({ GatewayError: HostError, Type: typebox.Type, Value: typeboxValue.Value })
+  expect(abilities.export()).toEqual({
+    GatewayError: HostError,
+    Type: typebox.Type,
+    Value: typeboxValue.Value,
+  })
 })
 
 test("setup gets its configuration with the types of its schema, decoded", () => {

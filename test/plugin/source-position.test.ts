@@ -38,6 +38,8 @@ test("paths with blanks and brackets are understood", () => {
 })
 
 test("errors from elsewhere, and what is no error, have no place", () => {
-  expect(positionOf(errorWith("Error: boom\n    at run (/gateway/x.ts:1:1)"), ["/plugins/a.ts"])).toBeUndefined()
+  expect(
+    positionOf(errorWith("Error: boom\n    at run (/gateway/x.ts:1:1)"), ["/plugins/a.ts"]),
+  ).toBeUndefined()
   expect(positionOf("boom", ["/plugins/a.ts"])).toBeUndefined()
 })

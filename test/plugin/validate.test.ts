@@ -59,7 +59,9 @@ describe("a definition", () => {
   })
 
   test.each(["", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0", 1])("may not have version %p", (version) => {
-    expect(definitionFault({ ...valid, version })).toContain("invalid plugin version: must be a semantic version")
+    expect(definitionFault({ ...valid, version })).toContain(
+      "invalid plugin version: must be a semantic version",
+    )
   })
 
   test("may not have a type that does not exist", () => {
@@ -121,7 +123,9 @@ describe("the abilities", () => {
     ["auth", "authenticate"],
     ["transform", "supportsFormat"],
   ] as const)("of a %s may not lack %s", (type, key) => {
-    expect(abilitiesFault(type, { ...minimal[type], [key]: undefined })).toContain(`${key}: is missing, must be`)
+    expect(abilitiesFault(type, { ...minimal[type], [key]: undefined })).toContain(
+      `${key}: is missing, must be`,
+    )
   })
 
   test("may not be nothing", () => {
@@ -142,7 +146,9 @@ describe("the abilities", () => {
   })
 
   test("of another type are not accepted", () => {
-    expect(abilitiesFault("auth", { ...minimal.auth, chat() {} })).toContain('unknown ability of type "auth" "chat"')
+    expect(abilitiesFault("auth", { ...minimal.auth, chat() {} })).toContain(
+      'unknown ability of type "auth" "chat"',
+    )
   })
 
   test("a misspelt hook is an error with a suggestion, never a silent no-op", () => {

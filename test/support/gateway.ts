@@ -22,6 +22,7 @@ export interface GatewayOptions {
 export interface RunningGateway extends AsyncDisposable {
   /** Without a slash at the end. */
   readonly url: string
+  /** Of the main listener; the tests of `admin.listen` know their own port. */
   readonly adminUrl: string
   readonly port: number
   readonly pid: number
