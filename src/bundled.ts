@@ -12,7 +12,11 @@ export interface BundledPlugin {
 }
 
 export function bundledPlugins(): readonly BundledPlugin[] {
-  const definitions = [exampleProvider, modelRouter, rateLimiter] as readonly unknown[] as readonly PluginDefinition[]
+  const definitions = [
+    exampleProvider,
+    modelRouter,
+    rateLimiter,
+  ] as readonly unknown[] as readonly PluginDefinition[]
   return definitions.map((definition) => ({
     definition,
     file: join(import.meta.dir, "../plugins", `${definition.name}.ts`),

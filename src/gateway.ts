@@ -9,10 +9,10 @@ import { type Listener, listen } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
-import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
+import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
@@ -176,7 +176,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const providers = new Map([...configured, ...ollama].map((provider) => [provider.name, provider]))
     for (const instance of snapshot.providers) {
       if (!providers.has(instance.name)) providers.set(instance.name, pluginProvider(instance))
-      else log.warn("a provider plugin has the name of a configured provider, which is used", { plugin: instance.name })
+      else
+        log.warn("a provider plugin has the name of a configured provider, which is used", {
+          plugin: instance.name,
+        })
     }
     const catalog = new Catalog({ providers: [...providers.values()], aliases: config.models })
     return { snapshot, catalog, settings }

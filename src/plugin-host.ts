@@ -110,4 +110,10 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
   }
 }
 
-const NO_ENTRY: PluginSettings = { enabled: false, config: {}, dependencies: [], timeoutMs: 0, isolation: "inline" }
+const NO_ENTRY: PluginSettings = {
+  enabled: false,
+  config: {},
+  dependencies: [],
+  timeoutMs: 0,
+  isolation: "inline",
+}

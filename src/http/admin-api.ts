@@ -77,7 +77,13 @@ function hookStats({ points, view }: HttpDeps) {
 }
 
 function statsBody({ calls, errors, timeouts, totalTimeMs }: PointStats) {
-  return { calls, errors, timeouts, total_time_ms: totalTimeMs, average_time_ms: calls > 0 ? totalTimeMs / calls : 0 }
+  return {
+    calls,
+    errors,
+    timeouts,
+    total_time_ms: totalTimeMs,
+    average_time_ms: calls > 0 ? totalTimeMs / calls : 0,
+  }
 }
 
 function isForced(request: Request): boolean {

@@ -15,7 +15,7 @@ import { errorReply } from "./reply.ts"
 export type Surface = "client" | "admin" | "both"
 
 export function createApp(surface: Surface, deps: HttpDeps) {
-  const app = new Elysia({ handler: { standardHostname: false } })
+  const app = new Elysia({ handler: { standardHostname: false }, strictPath: true })
     .decorate("exchange", undefined as Exchange | undefined)
     .onRequest(function open(context) {
       try {
@@ -40,7 +40,10 @@ export function createApp(surface: Surface, deps: HttpDeps) {
   function notFound(method: string, path: string): GatewayError {
     const methods = methodsOf(path)
     if (methods.length === 0) {
-      return new GatewayError("not_found", `there is no ${method} ${path.slice(0, 200)}; GET /openapi.json lists the routes`)
+      return new GatewayError(
+        "not_found",
+        `there is no ${method} ${path.slice(0, 200)}; GET /openapi.json lists the routes`,
+      )
     }
     return new GatewayError("method_not_allowed", `${path} takes ${methods.join(", ")}, not ${method}`, {
       headers: { allow: methods.join(", ") },
@@ -48,7 +51,11 @@ export function createApp(surface: Surface, deps: HttpDeps) {
   }
 }
 
-async function replyToFailure(error: GatewayError, exchange: Exchange | undefined, deps: HttpDeps): Promise<Response> {
+async function replyToFailure(
+  error: GatewayError,
+  exchange: Exchange | undefined,
+  deps: HttpDeps,
+): Promise<Response> {
   deps.metrics.counter("gateway.errors", { code: error.code }).add()
   if (error.status >= 500) {
     deps.log.warn("a request failed", {

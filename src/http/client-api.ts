@@ -17,33 +17,39 @@ const STREAM_HEADERS = {
 } as const
 
 export function clientApi(deps: HttpDeps) {
-  return new Elysia({ name: "client-api" })
-    .decorate("exchange", undefined as unknown as Exchange)
-    .parser("bytes", async function readBytes({ exchange }) {
-      // Nobody's body is taken in before it is known who sends it.
-      exchange.authenticate()
-      return readBody(exchange.request, exchange.view.settings.bodyLimitBytes)
-    })
-    .onTransform(function authenticate({ exchange }) {
-      exchange.authenticate()
-    })
-    // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a middleware is.
-    .onBeforeHandle(function enterMiddlewares({ exchange, route }) {
-      return exchange.enter(route)
-    })
-    .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
-      return exchange.leave(responseValue as Response)
-    })
-    .mapResponse(function finish({ exchange, responseValue }) {
-      const response = exchange.stamp(responseValue as Response)
-      exchange.replied(response.status)
-      return response
-    })
-    .post("/v1/chat/completions", ({ exchange, body }) => chat(exchange, body as Uint8Array<ArrayBuffer>, deps), {
-      parse: "bytes",
-    })
-    .get("/v1/models", ({ exchange }) => listModels(exchange))
-    .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
+  return (
+    new Elysia({ name: "client-api" })
+      .decorate("exchange", undefined as unknown as Exchange)
+      .parser("bytes", async function readBytes({ exchange }) {
+        // Nobody's body is taken in before it is known who sends it.
+        exchange.authenticate()
+        return readBody(exchange.request, exchange.view.settings.bodyLimitBytes)
+      })
+      .onTransform(function authenticate({ exchange }) {
+        exchange.authenticate()
+      })
+      // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a middleware is.
+      .onBeforeHandle(function enterMiddlewares({ exchange, route }) {
+        return exchange.enter(route)
+      })
+      .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
+        return exchange.leave(responseValue as Response)
+      })
+      .mapResponse(function finish({ exchange, responseValue }) {
+        const response = exchange.stamp(responseValue as Response)
+        exchange.replied(response.status)
+        return response
+      })
+      .post(
+        "/v1/chat/completions",
+        ({ exchange, body }) => chat(exchange, body as Uint8Array<ArrayBuffer>, deps),
+        {
+          parse: "bytes",
+        },
+      )
+      .get("/v1/models", ({ exchange }) => listModels(exchange))
+      .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
+  )
 }
 
 async function chat(exchange: Exchange, bytes: Uint8Array<ArrayBuffer>, deps: HttpDeps): Promise<Response> {
@@ -75,7 +81,8 @@ function listModels({ view }: Exchange): Response {
   return jsonReply({ object: "list", data: view.catalog.models().map(modelBody) })
 }
 
-function getModel({ view }: Exchange, id: string): Response {
+function getModel({ view }: Exchange, encodedId: string): Response {
+  const id = decoded(encodedId)
   const model = view.catalog.model(id)
   if (model !== undefined) return jsonReply(modelBody(model))
   const [similar] = view.catalog.suggest(id)
@@ -83,6 +90,15 @@ function getModel({ view }: Exchange, id: string): Response {
   throw new GatewayError("model_not_found", `no provider serves the model "${id.slice(0, 200)}"; ${hint}`, {
     param: "model",
   })
+}
+
+/** Clients encode the slashes in a model's id; one that is no valid encoding is taken as it came. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function modelBody({ id, providers }: { readonly id: string; readonly providers: readonly string[] }) {

@@ -11,7 +11,10 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i
 export function guardHost(request: Request): string {
   const host = request.headers.get("host")
   if (host === null || !HOST.test(host) || !request.url.startsWith("http")) {
-    throw new GatewayError("invalid_host", "the Host header must be one host name or address with an optional port")
+    throw new GatewayError(
+      "invalid_host",
+      "the Host header must be one host name or address with an optional port",
+    )
   }
   return host
 }

@@ -38,7 +38,10 @@ export function openApi(version: string) {
       "/admin/plugins/{name}": get("getPlugin", "One plugin, its metadata and last error", ADMIN, ["name"]),
       "/admin/plugins/{name}/metrics": get("getPluginMetrics", "One plugin's metrics", ADMIN, ["name"]),
       "/admin/plugins/{name}/enable": post("enablePlugin", "Activate a plugin"),
-      "/admin/plugins/{name}/disable": post("disablePlugin", "Deactivate a plugin; ?force=true its dependents too"),
+      "/admin/plugins/{name}/disable": post(
+        "disablePlugin",
+        "Deactivate a plugin; ?force=true its dependents too",
+      ),
       "/admin/plugins/{name}/reload": post("reloadPlugin", "Load a plugin again from its file"),
     },
     components: {

@@ -9,7 +9,9 @@ import { jsonReply } from "./reply.ts"
 export function operations(deps: HttpDeps) {
   const description = openApi(deps.version)
   return ownRoutes("operations")
-    .get("/health", () => jsonReply({ status: "ok", timestamp: new Date(deps.clock.now()).toISOString(), version: deps.version }))
+    .get("/health", () =>
+      jsonReply({ status: "ok", timestamp: new Date(deps.clock.now()).toISOString(), version: deps.version }),
+    )
     .get("/ready", () => ready(deps))
     .get("/metrics", ({ request }) => metrics(request, deps))
     .get("/openapi.json", () => jsonReply(description))

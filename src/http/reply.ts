@@ -1,4 +1,4 @@
-import { GatewayError } from "../errors.ts"
+import type { GatewayError } from "../errors.ts"
 import { errorBody } from "../protocol/sse.ts"
 
 const JSON_HEADERS = { "content-type": "application/json" } as const
@@ -9,7 +9,10 @@ export function jsonReply(body: unknown, status = 200): Response {
 
 /** An error as OpenAI's clients expect it. */
 export function errorReply(error: GatewayError): Response {
-  const response = new Response(JSON.stringify(errorBody(error)), { status: error.status, headers: JSON_HEADERS })
+  const response = new Response(JSON.stringify(errorBody(error)), {
+    status: error.status,
+    headers: JSON_HEADERS,
+  })
   for (const [name, value] of Object.entries(error.headers ?? {})) response.headers.set(name, value)
   if (error.retryAfterMs !== undefined) {
     response.headers.set("retry-after", String(Math.ceil(error.retryAfterMs / 1000)))

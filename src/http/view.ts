@@ -1,5 +1,5 @@
-import type { Snapshot } from "../plugin/snapshot.ts"
 import type { RoutingRules } from "../pipeline/call.ts"
+import type { Snapshot } from "../plugin/snapshot.ts"
 import type { Catalog } from "../routing/catalog.ts"
 import type { KeyRing } from "./key-ring.ts"
 

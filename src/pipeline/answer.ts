@@ -1,7 +1,7 @@
 /** What happens to a call: hooks, routing, attempts, reply. Every endpoint comes through here. */
 import { GatewayError, toGatewayError } from "../errors.ts"
-import type { ChatCompletion, Usage } from "../protocol/openai.ts"
 import type { Awaitable } from "../plugin/contract.ts"
+import type { ChatCompletion, Usage } from "../protocol/openai.ts"
 import { peekUsage } from "../protocol/usage.ts"
 import { type AttemptOptions, attempt } from "../routing/attempts.ts"
 import type { Candidate } from "../routing/catalog.ts"

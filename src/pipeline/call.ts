@@ -1,12 +1,5 @@
 import type { Clock } from "../clock.ts"
-import type {
-  CallEvent,
-
-  Principal,
-  ProviderCall,
-  RequestChange,
-  RouteRequest,
-} from "../plugin/contract.ts"
+import type { CallEvent, Principal, ProviderCall, RequestChange, RouteRequest } from "../plugin/contract.ts"
 import type { Snapshot } from "../plugin/snapshot.ts"
 import type { ChatBody } from "../protocol/chat-body.ts"
 import type { ChatRequest, DeepReadonly } from "../protocol/openai.ts"

@@ -12,6 +12,7 @@ export class ChunkHooks {
   readonly #windows = new Map<number, TextWindow>()
   #index = 0
   #last: ChatCompletionChunk | undefined
+  #failure: { readonly thrown: unknown } | undefined
 
   constructor(call: Call) {
     this.#call = call
@@ -22,14 +23,20 @@ export class ChunkHooks {
     return snapshot.hooks.onChunk.length > 0 || snapshot.hooks.onText.length > 0
   }
 
-  /**
-   * Takes the bytes of whole events and returns those to send instead.
-   * @throws GatewayError with which a hook ended the stream
-   */
+  /** Takes the bytes of whole events and returns those to send instead: up to a hook that ended the stream. */
   async rewrite(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
     const out: Uint8Array[] = []
-    for (const data of eventData(bytes)) out.push(...(await this.#event(data)))
+    try {
+      for (const data of eventData(bytes)) out.push(...(await this.#event(data)))
+    } catch (thrown) {
+      this.#failure = { thrown }
+    }
     return new Uint8Array(Buffer.concat(out))
+  }
+
+  /** @throws GatewayError with which a hook ended the stream, once what came before it was sent */
+  throwIfEnded(): void {
+    if (this.#failure !== undefined) throw this.#failure.thrown
   }
 
   /** The text that is still held back when a stream ends without `[DONE]`. */
@@ -110,5 +117,7 @@ function parse(data: string): unknown {
 }
 
 function isChunk(value: unknown): value is ChatCompletionChunk {
-  return typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
+  return (
+    typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
+  )
 }

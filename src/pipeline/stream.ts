@@ -34,10 +34,12 @@ export function streamToClient(
       if (isOver) return
       if (bytes !== undefined) return send(controller, bytes)
       if (!watcher.isFinished) throw cutShort(call)
-      const rest = await hooks?.end()
-      if (rest !== undefined && rest.byteLength > 0) send(controller, rest)
+      await sendHeldText(controller)
+      if (isOver) return
       end("complete")
     } catch (thrown) {
+      // Text that was let through before the failure is still on its way; where its own hook fails, it stays here.
+      await sendHeldText(controller).catch(() => {})
       if (isOver) return
       const error = toGatewayError(thrown)
       send(controller, errorEvent(error))
@@ -49,11 +51,19 @@ export function streamToClient(
   /** Bytes worth sending: a chunk whose events were all held back or dropped is passed over. */
   async function nextBytes(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     for (;;) {
+      hooks?.throwIfEnded()
       const bytes = await reply.read()
       if (bytes === undefined) return undefined
       const sent = hooks === undefined ? bytes : await hooks.rewrite(bytes)
       if (sent.byteLength > 0) return sent
     }
+  }
+
+  async function sendHeldText(
+    controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>,
+  ): Promise<void> {
+    const held = await hooks?.end()
+    if (held !== undefined && held.byteLength > 0 && !isOver) send(controller, held)
   }
 
   function send(

@@ -11,7 +11,10 @@ export async function runTextHooks(
   const { snapshot, signal } = call.input
   let current = text
   for (const hook of snapshot.hooks.onText) {
-    const replaced = await hook.call({ ...call.event(), text: current, choice, isFinal }, new CallContext(signal))
+    const replaced = await hook.call(
+      { ...call.event(), text: current, choice, isFinal },
+      new CallContext(signal),
+    )
     if (typeof replaced === "string") current = replaced
   }
   return current
@@ -51,7 +54,10 @@ export class TextWindow {
 }
 
 /** The whole text of a plain completion, hooked. Returns undefined where nothing was changed. */
-export async function hookCompletion(call: Call, completion: ChatCompletion): Promise<ChatCompletion | undefined> {
+export async function hookCompletion(
+  call: Call,
+  completion: ChatCompletion,
+): Promise<ChatCompletion | undefined> {
   let isChanged = false
   const choices = await Promise.all(
     completion.choices.map(async (choice) => {

@@ -3,7 +3,7 @@
  * snapshot is made, so that a call costs no look-up: it runs synchronously until the plugin returns a
  * promise; only then do the deadline timer and the race against disposal exist.
  */
-import { type Clock } from "../clock.ts"
+import type { Clock } from "../clock.ts"
 import { GatewayError, messageOf } from "../errors.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { Histogram, MetricStore } from "../telemetry/store.ts"
@@ -69,17 +69,37 @@ export class PointBook {
 /** What a failure means for the request in hand. */
 export type OnFailure = "open" | "closed"
 
+/** What a point may return. */
+export interface ResultCheck {
+  /** For the error: `a boolean`. */
+  readonly expected: string
+  accepts(result: unknown): boolean
+}
+
+interface PointOptions<A extends unknown[], R> {
+  readonly instance: PluginInstance
+  readonly name: string
+  readonly fn: (...args: A) => Awaitable<R>
+  readonly onFailure: OnFailure
+  readonly result: ResultCheck
+  readonly book: PointBook
+}
+
 export class PluginPoint<A extends unknown[], R> {
+  readonly instance: PluginInstance
+  readonly name: string
+  readonly #fn: (...args: A) => Awaitable<R>
+  readonly #onFailure: OnFailure
+  readonly #result: ResultCheck
   readonly #record: PointRecord
   readonly #deps: PointDeps
 
-  constructor(
-    readonly instance: PluginInstance,
-    readonly name: string,
-    private readonly fn: (...args: A) => Awaitable<R>,
-    private readonly onFailure: OnFailure,
-    book: PointBook,
-  ) {
+  constructor({ instance, name, fn, onFailure, result, book }: PointOptions<A, R>) {
+    this.instance = instance
+    this.name = name
+    this.#fn = fn
+    this.#onFailure = onFailure
+    this.#result = result
     this.#record = book.record(instance.name, name)
     this.#deps = book.deps
   }
@@ -94,18 +114,21 @@ export class PluginPoint<A extends unknown[], R> {
     const startMs = clock.monotonic()
     let result: Awaitable<R>
     try {
-      result = this.instance.run(this.fn, ...args)
+      result = this.instance.run(this.#fn, ...args)
     } catch (thrown) {
       return this.#failed(thrown, startMs)
     }
     if (!isPromise(result)) {
-      this.#done(startMs)
-      return result
+      return this.#returned(result, startMs)
     }
     return this.#finish(result, startMs, abortOf(args))
   }
 
-  async #finish(pending: Promise<R>, startMs: number, abort: DeadlineAbort | undefined): Promise<R | undefined> {
+  async #finish(
+    pending: Promise<R>,
+    startMs: number,
+    abort: DeadlineAbort | undefined,
+  ): Promise<R | undefined> {
     const cut = Promise.withResolvers<never>()
     const { timeoutMs } = this.instance
     const cancel = this.#deps.clock.after(timeoutMs, () => {
@@ -115,9 +138,7 @@ export class PluginPoint<A extends unknown[], R> {
     })
     const forget = this.instance.onGone(cut.reject)
     try {
-      const result = await Promise.race([pending, cut.promise])
-      this.#done(startMs)
-      return result
+      return this.#returned(await Promise.race([pending, cut.promise]), startMs)
     } catch (thrown) {
       return this.#failed(thrown, startMs)
     } finally {
@@ -131,6 +152,14 @@ export class PluginPoint<A extends unknown[], R> {
       "plugin_timeout",
       `plugin "${this.instance.name}" did not finish ${this.name} within ${timeoutMs} ms; look for a promise that never settles, or raise plugins.configs.${this.instance.name}.timeout`,
     )
+  }
+
+  #returned(result: R, startMs: number): R | undefined {
+    if (!this.#result.accepts(result)) {
+      return this.#failed(new Error(`returned ${typeof result}, expected ${this.#result.expected}`), startMs)
+    }
+    this.#done(startMs)
+    return result
   }
 
   #done(startMs: number): void {
@@ -156,7 +185,7 @@ export class PluginPoint<A extends unknown[], R> {
     if (this.instance.failurePolicy === "disable") {
       this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
     }
-    if (this.onFailure === "open") return undefined
+    if (this.#onFailure === "open") return undefined
     if (isTimeout) throw thrown
     throw new GatewayError(
       "plugin_failed",
@@ -218,5 +247,7 @@ function abortOf(args: readonly unknown[]): DeadlineAbort | undefined {
 }
 
 function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
-  return value !== null && typeof value === "object" && typeof (value as { then?: unknown }).then === "function"
+  return (
+    value !== null && typeof value === "object" && typeof (value as { then?: unknown }).then === "function"
+  )
 }

@@ -2,10 +2,12 @@
  * The compiled view of one generation of plugins. Everything a request needs is sorted and bound here, once;
  * requests pin a snapshot and see the same plugins from their first byte to their last.
  */
+
+import type { GatewayError } from "../errors.ts"
 import { pathMatcher } from "../protocol/path-pattern.ts"
 import {
-  type Awaitable,
   type AvailableProvider,
+  type Awaitable,
   HOOK_KINDS,
   HOOK_NAMES,
   type HookContext,
@@ -16,9 +18,8 @@ import {
   type PluginType,
   type RouteRequest,
 } from "./contract.ts"
-import type { GatewayError } from "../errors.ts"
 import type { PluginInstance } from "./instance.ts"
-import { CallContext, type OnFailure, type PointBook, PluginPoint } from "./point.ts"
+import { CallContext, type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
 
 type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
 type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
@@ -127,6 +128,7 @@ export class Snapshot {
   }
 }
 
+type SeriesHook = Exclude<HookName, ObserveHook>
 type ObserveHook = { [N in HookName]: (typeof HOOK_KINDS)[N] extends "observe" ? N : never }[HookName]
 
 function byPriority(instances: readonly PluginInstance[]): readonly PluginInstance[] {
@@ -156,40 +158,87 @@ function bindHook<N extends HookName>(
     if (handler === undefined) return []
     // An observer runs when the client has been served: there is no request left to fail.
     const onFailure = HOOK_KINDS[name] === "observe" ? "open" : failureOf(instance)
-    return [new PluginPoint(instance, name, handler.bind(hooks), onFailure, points)]
+    // Nobody looks at what an observer returns.
+    const result = name in SERIES_RESULTS ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
+    return [new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book: points })]
   })
 }
 
 function bindMiddleware(instance: PluginInstance<"middleware">, points: PointBook): BoundMiddleware {
   const abilities: MiddlewareAbilities = instance.abilities
+  const { beforeHandle, afterHandle, onError } = abilities
   return {
     name: instance.name,
     matches: pathMatcher(abilities.routes),
-    beforeHandle: bindAbility(instance, "beforeHandle", abilities.beforeHandle?.bind(abilities), points),
-    afterHandle: bindAbility(instance, "afterHandle", abilities.afterHandle?.bind(abilities), points),
-    onError: bindAbility(instance, "onError", abilities.onError?.bind(abilities), points),
+    beforeHandle: beforeHandle && bindAbility(instance, "beforeHandle", beforeHandle.bind(abilities), points),
+    afterHandle: afterHandle && bindAbility(instance, "afterHandle", afterHandle.bind(abilities), points),
+    onError: onError && bindAbility(instance, "middlewareOnError", onError.bind(abilities), points),
   }
 }
 
 function bindRouter(instance: PluginInstance<"router">, points: PointBook): BoundRouter {
-  const { abilities } = instance
-  const { name } = instance
-  const onFailure = failureOf(instance)
+  const { abilities, name } = instance
   return {
     name,
-    routeRequest: new PluginPoint(instance, "routeRequest", abilities.routeRequest.bind(abilities), onFailure, points),
-    selectProvider: new PluginPoint(instance, "selectProvider", abilities.selectProvider.bind(abilities), onFailure, points),
+    routeRequest: bindAbility(instance, "routeRequest", abilities.routeRequest.bind(abilities), points),
+    selectProvider: bindAbility(instance, "selectProvider", abilities.selectProvider.bind(abilities), points),
   }
 }
 
 function bindAbility<A extends unknown[], R>(
   instance: PluginInstance,
-  name: string,
-  fn: ((...args: A) => Awaitable<R>) | undefined,
-  points: PointBook,
-): PluginPoint<A, R> | undefined {
-  if (fn === undefined) return undefined
-  return new PluginPoint(instance, name, fn, failureOf(instance), points)
+  name: keyof typeof ABILITY_RESULTS,
+  fn: (...args: A) => Awaitable<R>,
+  book: PointBook,
+): PluginPoint<A, R> {
+  return new PluginPoint({
+    instance,
+    name,
+    fn,
+    onFailure: failureOf(instance),
+    result: ABILITY_RESULTS[name],
+    book,
+  })
+}
+
+const isNothing = (value: unknown) => value === undefined
+const ANYTHING: ResultCheck = { expected: "anything", accepts: () => true }
+const REPLY: ResultCheck = {
+  expected: "a Response or nothing",
+  accepts: (value) => isNothing(value) || value instanceof Response,
+}
+
+/** What each `series` hook may return; anything else is a failure of the plugin. */
+const SERIES_RESULTS = {
+  onRequest: { expected: "an object or nothing", accepts: (value) => isNothing(value) || isObject(value) },
+  onChunk: {
+    expected: "a chunk with choices, null or nothing",
+    accepts: (value) => isNothing(value) || value === null || hasChoices(value),
+  },
+  onText: {
+    expected: "a string or nothing",
+    accepts: (value) => isNothing(value) || typeof value === "string",
+  },
+} as const satisfies Record<SeriesHook, ResultCheck>
+
+/** The same for abilities. A middleware's `onError` is not the hook of that name. */
+const ABILITY_RESULTS = {
+  beforeHandle: REPLY,
+  afterHandle: REPLY,
+  middlewareOnError: REPLY,
+  routeRequest: { expected: "a boolean", accepts: (value) => typeof value === "boolean" },
+  selectProvider: {
+    expected: "a provider's name or nothing",
+    accepts: (value) => isNothing(value) || typeof value === "string",
+  },
+} as const satisfies Record<string, ResultCheck>
+
+function hasChoices(value: unknown): boolean {
+  return isObject(value) && Array.isArray((value as { choices?: unknown }).choices)
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null
 }
 
 function failureOf(instance: PluginInstance): OnFailure {

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer"
 import { GatewayError, messageOf } from "../errors.ts"
 import {
   expectKeys,
@@ -62,6 +63,9 @@ export class ChatBody {
 
 /** @throws GatewayError `invalid_json`, or `invalid_request` with the field at fault */
 export function readChatBody(received: Uint8Array<ArrayBuffer>): ChatBody {
+  if (!isUtf8(received)) {
+    throw new GatewayError("invalid_json", "the request body is not valid UTF-8, which JSON must be")
+  }
   const bytes = startsWithByteOrderMark(received) ? received.subarray(3) : received
   const fields = readFields(bytes)
   const byKey = new Map<string, JsonField>()

@@ -15,7 +15,8 @@ function compile(pattern: string): (path: string) => boolean {
   if (pieces.length === 1) return (path) => path === pattern
   const middle = pieces.slice(1, -1)
   return (path) => {
-    if (!path.startsWith(first) || !path.endsWith(last) || path.length < first.length + last.length) return false
+    if (!path.startsWith(first) || !path.endsWith(last) || path.length < first.length + last.length)
+      return false
     let from = first.length
     for (const piece of middle) {
       const at = path.indexOf(piece, from)

@@ -168,7 +168,12 @@ function verdict(failures: readonly Failure[]): GatewayError {
   return new GatewayError(
     "all_providers_failed",
     `all ${providers.size} providers of this model failed; the last: ${last.error.message}`,
-    { status: last.error.status, cause: last.error, details: { failure_reasons: reasons }, ...retryAfter(failures) },
+    {
+      status: last.error.status,
+      cause: last.error,
+      details: { failure_reasons: reasons },
+      ...retryAfter(failures),
+    },
   )
 }
 
@@ -178,5 +183,8 @@ function retryAfter(failures: readonly Failure[]): { retryAfterMs?: number } {
 }
 
 function clientClosed(): GatewayError {
-  return new GatewayError("client_closed_request", "the client closed the connection before the answer was sent")
+  return new GatewayError(
+    "client_closed_request",
+    "the client closed the connection before the answer was sent",
+  )
 }

@@ -1,5 +1,11 @@
 import { GatewayError, messageOf } from "../errors.ts"
-import type { Awaitable, ModelInfo, ProviderAbilities, ProviderCall, ProviderReply } from "../plugin/contract.ts"
+import type {
+  Awaitable,
+  ModelInfo,
+  ProviderAbilities,
+  ProviderCall,
+  ProviderReply,
+} from "../plugin/contract.ts"
 import type { PluginInstance } from "../plugin/instance.ts"
 
 export interface ProviderTimeouts {

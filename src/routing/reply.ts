@@ -36,7 +36,11 @@ export function receive(reply: ProviderReply, context: AttemptContext): Awaitabl
 async function receiveResponse(response: Response, context: AttemptContext): Promise<UpstreamReply> {
   const { call } = context
   if (!response.ok) throw await refusal(response, context)
-  if (call.stream && response.headers.get("content-type")?.includes("event-stream") && response.body !== null) {
+  if (
+    call.stream &&
+    response.headers.get("content-type")?.includes("event-stream") &&
+    response.body !== null
+  ) {
     return beginStream(response.body.getReader(), context)
   }
   const body = await readWhole(response, MAX_PLAIN_BYTES, context)
@@ -78,7 +82,8 @@ async function readWhole(
   try {
     const declared = response.headers.get("content-length")
     // After decompression the body may be larger than declared.
-    const isBounded = declared !== null && Number(declared) <= maxBytes && !response.headers.has("content-encoding")
+    const isBounded =
+      declared !== null && Number(declared) <= maxBytes && !response.headers.has("content-encoding")
     if (isBounded) return new Uint8Array(await response.arrayBuffer())
     return await readUpTo(response, maxBytes, context)
   } catch (thrown) {
@@ -106,7 +111,9 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<ChatCompletionC
 }
 
 function isCompletion(value: unknown): value is ChatCompletion {
-  return typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
+  return (
+    typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
+  )
 }
 
 const OPEN_BRACE = 0x7b

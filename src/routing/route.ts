@@ -26,7 +26,12 @@ export function route(options: RouteOptions): readonly Candidate[] | Promise<rea
   return askRouters(options).then((chosen) => candidatesOf(options, chosen))
 }
 
-async function askRouters({ snapshot, catalog, model, makeRequest }: RouteOptions): Promise<Candidate | undefined> {
+async function askRouters({
+  snapshot,
+  catalog,
+  model,
+  makeRequest,
+}: RouteOptions): Promise<Candidate | undefined> {
   const request = makeRequest()
   for (const router of snapshot.routers) {
     if ((await router.routeRequest.call(request)) !== true) continue
@@ -40,13 +45,16 @@ async function askRouters({ snapshot, catalog, model, makeRequest }: RouteOption
 function candidatesOf(options: RouteOptions, chosen: Candidate | undefined): readonly Candidate[] {
   const { catalog, model, preferred, strategy, facts } = options
   const resolution = catalog.resolve(model)
-  const first = chosen ?? (preferred === undefined ? undefined : catalog.target(preferred, bareModel(catalog, model)))
+  const first =
+    chosen ?? (preferred === undefined ? undefined : catalog.target(preferred, bareModel(catalog, model)))
   if (resolution === undefined) {
     if (first !== undefined) return [first]
     throw notServed(catalog, model)
   }
   const ordered =
-    resolution.by === "listed" ? orderCandidates(strategy, resolution.candidates, facts) : resolution.candidates
+    resolution.by === "listed"
+      ? orderCandidates(strategy, resolution.candidates, facts)
+      : resolution.candidates
   if (first === undefined) return ordered
   return [first, ...ordered.filter((candidate) => !isSame(candidate, first))]
 }
@@ -69,7 +77,8 @@ function notServed(catalog: Catalog, model: string): GatewayError {
     )
   }
   const similar = catalog.suggest(model).map((name) => `"${name}"`)
-  const hint = similar.length > 0 ? `did you mean ${similar.join(" or ")}?` : "GET /v1/models lists what is served."
+  const hint =
+    similar.length > 0 ? `did you mean ${similar.join(" or ")}?` : "GET /v1/models lists what is served."
   return new GatewayError("model_not_found", `no provider serves the model "${model}"; ${hint}`, {
     param: "model",
   })

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test"
 import { readFileSync } from "node:fs"
-import { Glob } from "bun"
 import { dirname, join, normalize } from "node:path"
+import { Glob } from "bun"
 
 const ROOT = join(import.meta.dir, "../..")
 
@@ -67,6 +67,9 @@ function isAllowed(from: string, to: string): boolean {
   const place = from.includes("/") ? (from.split("/")[0] ?? "") : from
   const allowed = ALLOWED[place]
   // gateway.ts, main.ts, cli/ and bundled.ts put the parts together: they may import everything.
-  if (allowed === undefined) return ["gateway.ts", "main.ts", "bundled.ts", "plugin-host.ts", "upstream-provider.ts", "cli"].includes(place)
+  if (allowed === undefined)
+    return ["gateway.ts", "main.ts", "bundled.ts", "plugin-host.ts", "upstream-provider.ts", "cli"].includes(
+      place,
+    )
   return to.startsWith(`${place}/`) || allowed.some((part) => to === part || to.startsWith(`${part}/`))
 }

@@ -16,7 +16,11 @@ function candidate(
   chat: ProviderAbilities["chat"],
   timeouts: ProviderTimeouts = DEFAULT_TIMEOUTS,
 ): Candidate {
-  return { provider: configuredProvider(name, { models: ["m"], chat }, timeouts), model: "m", info: { id: "m" } }
+  return {
+    provider: configuredProvider(name, { models: ["m"], chat }, timeouts),
+    model: "m",
+    info: { id: "m" },
+  }
 }
 
 /** A clock on which pauses take no time; they are noted. */
@@ -80,7 +84,9 @@ describe("failover", () => {
   })
 
   test("with failover disabled only the first provider is tried", async () => {
-    const { options, log } = setUp([candidate("a", () => failing(401)), candidate("b", ok)], { failover: "disabled" })
+    const { options, log } = setUp([candidate("a", () => failing(401)), candidate("b", ok)], {
+      failover: "disabled",
+    })
     expect((await failureOf(options)).code).toBe("upstream_auth_failed")
     expect(log).not.toContain("2 b")
   })
@@ -106,7 +112,11 @@ describe("retries", () => {
     await failureOf(options)
     const [first = 0, second = 0, third = 0] = clock.pauses
     expect(clock.pauses).toHaveLength(3)
-    for (const [pause, expected] of [[first, 100], [second, 200], [third, 400]] as const) {
+    for (const [pause, expected] of [
+      [first, 100],
+      [second, 200],
+      [third, 400],
+    ] as const) {
       expect(Math.abs(pause - expected)).toBeLessThanOrEqual(expected * 0.1)
     }
   })
@@ -151,7 +161,10 @@ describe("retries", () => {
 describe("replies that are none", () => {
   test.each([
     ["an HTML page", () => new Response("<html>busy</html>", { headers: { "content-type": "text/html" } })],
-    ["a JSON object that was cut off", () => new Response('{"choices":[{"index":0', { headers: { "content-type": "application/json" } })],
+    [
+      "a JSON object that was cut off",
+      () => new Response('{"choices":[{"index":0', { headers: { "content-type": "application/json" } }),
+    ],
     ["an empty body", () => new Response("")],
     ["a number", (): never => 5 as never],
     ["nothing", (): never => undefined as never],
@@ -182,7 +195,9 @@ describe("time limits", () => {
     }
     const answering = () =>
       new Response("data: {}\n\ndata: [DONE]\n\n", { headers: { "content-type": "text/event-stream" } })
-    const { options, log } = setUp([candidate("a", silent, quick), candidate("b", answering)], { stream: true })
+    const { options, log } = setUp([candidate("a", silent, quick), candidate("b", answering)], {
+      stream: true,
+    })
     const answer = await attempt(options)
     expect(log).toContain("a failed: upstream_timeout")
     expect(answer.reply.kind).toBe("stream")
@@ -191,11 +206,12 @@ describe("time limits", () => {
 
   test("a client that leaves ends the attempt at once, and nothing else is tried", async () => {
     const client = new AbortController()
-    const { options, log } = setUp([candidate("a", obeying), candidate("b", ok)], { clientSignal: client.signal })
+    const { options, log } = setUp([candidate("a", obeying), candidate("b", ok)], {
+      clientSignal: client.signal,
+    })
     const pending = failureOf(options)
     client.abort()
     expect((await pending).code).toBe("client_closed_request")
     expect(log).toEqual(["1 a"])
   })
-
 })

@@ -7,7 +7,11 @@ const provider = (name: string, ...models: string[]) =>
 
 const catalog = new Catalog({
   providers: [provider("groq", "llama", "shared"), provider("openrouter", "meta/llama", "shared")],
-  aliases: { fast: ["groq/llama", "openrouter/anything/else"], broken: ["nobody/x"], mixed: ["nobody/x", "shared"] },
+  aliases: {
+    fast: ["groq/llama", "openrouter/anything/else"],
+    broken: ["nobody/x"],
+    mixed: ["nobody/x", "shared"],
+  },
 })
 
 const targets = (model: string) =>

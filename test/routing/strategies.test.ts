@@ -16,14 +16,22 @@ const names = (candidates: readonly Candidate[]) => candidates.map(({ provider }
 test("cost_optimized puts the cheapest first, free ones before all, unknown prices last", () => {
   const prices: Record<string, number | undefined> = { dear: 2, free: 0, cheap: 1, unknown: undefined }
   const facts = { ...NO_FACTS, costUsd: ({ provider }: Candidate) => prices[provider.name] }
-  const ordered = orderCandidates("cost_optimized", Object.keys(prices).map((name) => candidate(name)), facts)
+  const ordered = orderCandidates(
+    "cost_optimized",
+    Object.keys(prices).map((name) => candidate(name)),
+    facts,
+  )
   expect(names(ordered)).toEqual(["free", "cheap", "dear", "unknown"])
 })
 
 test("latency_first puts the quickest first and tries those that were never measured", () => {
   const latencies: Record<string, number | undefined> = { slow: 900, quick: 90, fresh: undefined }
   const facts = { ...NO_FACTS, latencyMs: (provider: string) => latencies[provider] }
-  const ordered = orderCandidates("latency_first", Object.keys(latencies).map((name) => candidate(name)), facts)
+  const ordered = orderCandidates(
+    "latency_first",
+    Object.keys(latencies).map((name) => candidate(name)),
+    facts,
+  )
   expect(names(ordered)).toEqual(["fresh", "quick", "slow"])
 })
 
