@@ -72,9 +72,9 @@ async function chat(exchange: Exchange, bytes: Uint8Array<ArrayBuffer>, deps: Ht
     deps.call,
   )
   const reply = await answer(call, exchange.streamEnded)
-  if (reply.kind === "plain") return new Response(reply.body, { headers: exchange.headers(PLAIN_HEADERS) })
+  if (reply.kind === "plain") return exchange.reply(reply.body, PLAIN_HEADERS)
   exchange.holdForStream()
-  return new Response(reply.body, { headers: exchange.headers(STREAM_HEADERS) })
+  return exchange.reply(reply.body, STREAM_HEADERS)
 }
 
 function listModels({ view }: Exchange): Response {

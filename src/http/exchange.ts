@@ -25,6 +25,7 @@ export class Exchange {
   #principal: Principal | undefined
   #middlewares: MiddlewareRun | undefined
   #replyHeaders: [string, string][] | undefined
+  #stamped: Response | undefined
   #trace: TraceContext | undefined
   #openStreams = 0
   #status: number | undefined
@@ -67,6 +68,7 @@ export class Exchange {
   /** Runs the middlewares of this path. @returns the reply of one that ended the request */
   enter(route: string): Promise<Response | undefined> | undefined {
     this.#route = route
+    if (!this.view.snapshot.hasMiddlewares) return undefined
     const path = pathOf(this.#request.url)
     const middlewares = this.view.snapshot.middlewaresFor(path)
     if (middlewares.length === 0) return undefined
@@ -87,14 +89,15 @@ export class Exchange {
     return this.#middlewares?.failed(error)
   }
 
-  /** The headers of a reply, its id among them: setting one later costs more than all of these. */
-  headers(own: Readonly<Record<string, string>>): Record<string, string> {
-    return { ...own, "x-request-id": this.requestId }
+  /** A reply that has its id from the start: to set a header later costs more than all of these. */
+  reply(body: Uint8Array<ArrayBuffer> | ReadableStream, headers: Readonly<Record<string, string>>): Response {
+    this.#stamped = new Response(body, { headers: { ...headers, "x-request-id": this.requestId } })
+    return this.#stamped
   }
 
   /** Puts the id and the headers that middlewares set on a reply. */
   stamp(response: Response): Response {
-    if (!response.headers.has("x-request-id")) response.headers.set("x-request-id", this.requestId)
+    if (response !== this.#stamped) response.headers.set("x-request-id", this.requestId)
     for (const [name, value] of this.#replyHeaders ?? []) response.headers.set(name, value)
     return response
   }
@@ -140,12 +143,12 @@ export class Exchange {
 
   #identify(): Principal {
     const { keys, isOpen } = this.view.settings
+    if (keys.isEmpty && (isOpen || this.#hasLoopbackHost)) return ANONYMOUS
     const token = credentialOf(this.#request.headers)
     const known = token === undefined ? undefined : keys.find(token)
     if (known !== undefined) return known
     if (isOpen) return ANONYMOUS
     if (!keys.isEmpty) throw unauthorised(token)
-    if (this.#hasLoopbackHost) return ANONYMOUS
     throw new GatewayError(
       "forbidden",
       "no API key is configured, so only requests to a loopback host name are served; add one under auth.keys, or set auth.mode: open",

@@ -8,7 +8,7 @@ import type { Candidate } from "../routing/catalog.ts"
 import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
-import type { Call } from "./call.ts"
+import { type Call, CallAttempt } from "./call.ts"
 import { runRequestHooks } from "./request-hooks.ts"
 import { settleAnswered, settleFailed } from "./settle.ts"
 import { streamToClient } from "./stream.ts"
@@ -121,7 +121,7 @@ function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOp
     failover: rules.failover,
     stream: call.stream,
     clientSignal: signal,
-    makeCall: (made) => call.providerCall(made.candidate, made.number, made.signal),
+    makeCall: (made) => new CallAttempt(call, made),
     onAttempt({ candidate, number }) {
       call.attempts = number
       call.candidate = candidate

@@ -116,29 +116,44 @@ export class Call {
       signal,
     }
   }
+}
 
-  providerCall(candidate: Candidate, number: number, signal: AbortSignal): ProviderCall {
-    const { requestId, traceId } = this.input
-    const { model } = candidate
-    const { body } = this
-    return {
-      requestId,
-      get traceId() {
-        return traceId()
-      },
-      model,
-      stream: this.stream,
-      get request(): DeepReadonly<ChatRequest> {
-        const request = body.object()
-        return request.model === model ? request : { ...request, model }
-      },
-      get body() {
-        return body.withModel(model)
-      },
-      attempt: number,
-      signal,
-    }
+/** What a provider is asked, read from the call when the provider looks. */
+export class CallAttempt implements ProviderCall {
+  readonly requestId: string
+  readonly model: string
+  readonly stream: boolean
+  readonly attempt: number
+  readonly signal: AbortSignal
+  readonly #call: Call
+
+  constructor(call: Call, { candidate, number, signal }: AttemptDetails) {
+    this.requestId = call.input.requestId
+    this.model = candidate.model
+    this.stream = call.stream
+    this.attempt = number
+    this.signal = signal
+    this.#call = call
   }
+
+  get traceId(): string {
+    return this.#call.input.traceId()
+  }
+
+  get request(): DeepReadonly<ChatRequest> {
+    const request = this.#call.body.object()
+    return request.model === this.model ? request : { ...request, model: this.model }
+  }
+
+  get body(): Uint8Array<ArrayBuffer> {
+    return this.#call.body.withModel(this.model)
+  }
+}
+
+interface AttemptDetails {
+  readonly candidate: Candidate
+  readonly number: number
+  readonly signal: AbortSignal
 }
 
 type ReplaceBody = (request: DeepReadonly<ChatRequest>) => ChatBody

@@ -66,20 +66,23 @@ export class Launcher {
   }
 
   /**
-   * Reserves the name of a candidate. A bundled one is dropped where a plugin of the directory stands before it.
-   * @throws GatewayError `plugin_conflict`, which the record keeps
+   * Reserves the name of a candidate. One that cannot have it is dropped: a bundled one where a plugin of the
+   * directory stands before it, any other with an error, which the record keeps.
+   * @returns the error
    */
-  claim(record: PluginRecord): void {
+  claim(record: PluginRecord): GatewayError | undefined {
     const name = record.plannedManifest?.name
-    if (!record.hasCandidate || name === undefined) return
+    if (!record.hasCandidate || name === undefined) return undefined
     try {
       record.isShadowed = !this.#options.roster.reserve(record, name)
     } catch (thrown) {
-      throw this.fail(record, thrown)
+      return this.fail(record, thrown)
     }
-    if (!record.isShadowed) return
-    record.manifest = record.plannedManifest
-    record.dropCandidate()
+    if (record.isShadowed) {
+      record.manifest = record.plannedManifest
+      record.dropCandidate()
+    }
+    return undefined
   }
 
   /**
@@ -89,7 +92,8 @@ export class Launcher {
   async launch(record: PluginRecord, signal: AbortSignal): Promise<void> {
     const { roster } = this.#options
     if (!roster.has(record)) return record.dropCandidate()
-    this.claim(record)
+    const conflict = this.claim(record)
+    if (conflict !== undefined) throw conflict
     const candidate = record.takeCandidate()
     if (candidate === undefined) return
     const { manifest, module } = candidate
@@ -97,19 +101,26 @@ export class Launcher {
       module.dispose()
       return this.#settle(record, candidate)
     }
+    let instance: PluginInstance
     try {
-      const instance = await this.#setUp(record, candidate, signal)
-      // The world may have changed during the setup.
-      const unmet = signal.aborted ? signal.reason : roster.unmet(manifest)
-      if (unmet === undefined) return this.#settle(record, candidate, instance)
-      await instance.dispose()
-      throw unmet
+      instance = await this.#setUp(record, candidate, signal)
     } catch (thrown) {
-      module.dispose()
-      if (!signal.aborted) throw this.fail(record, thrown, candidate)
-      roster.release(record)
-      throw signal.reason
+      throw this.#giveUp(record, candidate, signal, thrown)
     }
+    // The world may have changed during the setup. Nothing may come between this look and the swap.
+    const unmet = roster.unmet(manifest)
+    if (signal.aborted || unmet !== undefined) {
+      await instance.dispose()
+      throw this.#giveUp(record, candidate, signal, unmet)
+    }
+    this.#settle(record, candidate, instance)
+  }
+
+  #giveUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal, thrown: unknown): unknown {
+    candidate.module.dispose()
+    if (!signal.aborted) return this.fail(record, thrown, candidate)
+    this.#options.roster.release(record)
+    return signal.reason
   }
 
   async #setUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal): Promise<PluginInstance> {
@@ -140,8 +151,7 @@ export class Launcher {
   #settle(record: PluginRecord, { manifest, artefact }: Candidate, instance?: PluginInstance): void {
     const { roster, generations, metrics, services } = this.#options
     const { name: oldName, instance: superseded } = record
-    const isKnown = roster.owner(oldName) === record
-    const isRenamed = isKnown && oldName !== manifest.name
+    const isKnown = roster.owner(oldName) === record && oldName === manifest.name
     const displaced = roster.own(record, manifest.name)
     const removed = [superseded, displaced?.instance].filter((old) => old !== undefined)
     for (const old of removed) metrics.stops(old)
@@ -157,10 +167,9 @@ export class Launcher {
     } else if (removed.length > 0) generations.replace(removed)
     this.#enter(record, instance === undefined ? restingState(record) : "active")
 
-    if (isRenamed && superseded !== undefined) this.#tell(superseded, "unloaded")
-    if (isRenamed) this.#forget(oldName)
-    if (instance !== undefined)
-      this.#tell(instance, changeOf(removed.length > 0 && !isRenamed, isKnown && !isRenamed))
+    if (superseded !== undefined && oldName !== manifest.name) this.#tell(superseded, "unloaded")
+    this.#forgetUnused(oldName)
+    if (instance !== undefined) this.#tell(instance, changeOf(removed, isKnown, manifest.name))
     this.#stopOrphans()
   }
 
@@ -185,8 +194,8 @@ export class Launcher {
     })
     if (stopped.length > 0) generations.replace(stopped.map(({ instance }) => instance))
     for (const record of records) {
-      record.error =
-        reason === undefined ? undefined : this.#recorded(new GatewayError("plugin_failed", reason))
+      if (reason !== undefined) record.error = this.#recorded(new GatewayError("plugin_failed", reason))
+      else if (record.manifest !== undefined) record.error = undefined
       if (change === "unloaded") {
         record.dropCandidate()
         roster.remove(record)
@@ -198,8 +207,7 @@ export class Launcher {
       metrics.stops(instance)
       this.#tell(instance, change)
     }
-    // Another file may have the name, or want it.
-    for (const { name } of records) if (roster.find(name) === undefined) this.#forget(name)
+    for (const { name } of records) this.#forgetUnused(name)
   }
 
   #stopOrphans(): void {
@@ -211,8 +219,10 @@ export class Launcher {
     this.#options.roster.release(record)
     candidate?.module.dispose()
     if (candidate !== undefined && record.instance === undefined) {
+      const { name } = record
       record.manifest = candidate.manifest
-      record.name = candidate.manifest.name
+      this.#options.roster.rename(record, candidate.manifest.name)
+      this.#forgetUnused(name)
     }
     const error = this.#note(record, thrown)
     this.#stopOrphans()
@@ -226,7 +236,7 @@ export class Launcher {
     record.error = this.#recorded(error)
     if (record.instance === undefined) this.#enter(record, "error")
     if (!isNews) return error
-    metrics.reload(record.name, "failure")
+    if (record.instance !== undefined) metrics.reload(record.name, "failure")
     const what =
       record.instance === undefined
         ? "a plugin is not active"
@@ -248,7 +258,9 @@ export class Launcher {
     if (roster.find(record.name) === record) metrics.state(record.name, state)
   }
 
-  #forget(plugin: string): void {
+  /** Drops the counts of a name that nobody has any more; another file may have it, or want it. */
+  #forgetUnused(plugin: string): void {
+    if (this.#options.roster.find(plugin) !== undefined) return
     this.#options.stats.forget(plugin)
     this.#options.metrics.forget(plugin)
     this.#options.onForget(plugin)
@@ -264,12 +276,13 @@ export class Launcher {
   }
 }
 
-function changeOf(replacesInstance: boolean, isKnown: boolean): Change {
-  if (replacesInstance) return "reloaded"
+function changeOf(superseded: readonly PluginInstance[], isKnown: boolean, name: string): Change {
+  if (superseded.some((instance) => instance.name === name)) return "reloaded"
   return isKnown ? "enabled" : "loaded"
 }
 
-function restingState({ loadedAtMs }: PluginRecord): PluginState {
+function restingState({ loadedAtMs, manifest }: PluginRecord): PluginState {
+  if (manifest === undefined) return "error"
   return loadedAtMs === undefined ? "loaded" : "inactive"
 }
 

@@ -37,8 +37,12 @@ async function openModule(
   if (record.definition !== undefined) {
     return { module: services.moduleHost.adopt(record.definition, { onError }), artefact: undefined }
   }
-  record.print = undefined
-  const { artefact, ...print } = await builder.build(record.source, record.artefact)
+  const { artefact, ...print } = await builder.build(record.source, record.artefact).catch((thrown) => {
+    // Which files it would be made of is not known, so every look at the directory tries it again.
+    record.print = undefined
+    throw thrown
+  })
+  signal.throwIfAborted()
   record.print = print
   const limit = importLimit(record, services, signal)
   try {

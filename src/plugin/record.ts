@@ -61,7 +61,7 @@ export class PluginRecord {
   /** Of what serves now, or of what was read last where nothing serves. */
   manifest: PluginManifest | undefined
   artefact: string | undefined
-  /** The sources that were read last, whatever came of them. */
+  /** The sources that were read last, whatever came of them; undefined where they have to be read again. */
   print: SourcePrint | undefined
   /** The settings of the last attempt to set it up. */
   settings: PluginSettings | undefined
@@ -118,8 +118,9 @@ export class PluginRecord {
     })
   }
 
-  /** Ends all work that was asked for so far: it rejects with this reason. */
+  /** Ends all work that was asked for so far: it rejects with this reason. What was read by it may be lost. */
   cut(why: string): void {
+    this.print = undefined
     this.#wanted.abort(
       new GatewayError("plugin_conflict", `loading plugin "${this.name}" was stopped: ${why}`),
     )

@@ -169,18 +169,19 @@ export class PluginRegistry {
    * Brings the plugins in line with the directory. Nothing happens to those whose files have not changed.
    * @throws GatewayError `plugin_load_failed` where the directory cannot be read
    */
-  sync(): Promise<void> {
+  async sync(): Promise<void> {
     this.#nextSync ??= this.#asHost(async () => {
       const { changed, gone } = await this.#scan(() => {
         this.#nextSync = undefined
         return this.#sources.compare()
       })
       if (this.#isStopping) return
-      for (const record of changed) record.cut("its files have changed again")
+      // Where it is not known what it was read from, it may be being read for the first time.
+      for (const record of changed) if (record.print !== undefined) record.cut("its files have changed again")
       for (const record of gone) record.cut("its file is gone")
       await this.#rollout.roll(changed, "if-changed", gone)
     })
-    return this.#nextSync
+    await this.#nextSync
   }
 
   /**
@@ -209,7 +210,7 @@ export class PluginRegistry {
     this.#assertNotNeeded(record, options)
     record.cut("it was removed")
     this.#asHost(() => this.#launcher.stop([record], "unloaded"))
-    this.#wakeOthers()
+    await this.#wakeOthers()
   }
 
   /**
@@ -302,12 +303,12 @@ export class PluginRegistry {
         await this.#launcher.launch(record, signal)
       }),
     )
-    this.#wakeOthers()
+    await this.#wakeOthers()
   }
 
-  /** Nobody waits for plugins that can be tried again now: they keep their own errors. */
-  #wakeOthers(): void {
-    if (!this.#isStopping) void this.#asHost(() => this.#rollout.wake())
+  /** Loads what this change makes possible, so that whoever asked for it sees all that came of it. */
+  async #wakeOthers(): Promise<void> {
+    if (!this.#isStopping) await this.#asHost(() => this.#rollout.wake())
   }
 
   /** As the host, not as the request or the plugin that asks: what is opened here outlives both. */

@@ -60,7 +60,7 @@ export class Rollout {
   async #launch(records: readonly PluginRecord[], gone: readonly PluginRecord[]): Promise<void> {
     const { launcher } = this.#options
     // Before anything is set up and in the order of their paths: of two plugins with one name, always the same one wins.
-    for (const record of records) await quietly(record.work(async () => launcher.claim(record)))
+    for (const record of records) launcher.claim(record)
     this.#remove(gone)
     const waitsFor = this.#order(records)
     await inOrder(records, waitsFor, (record) =>

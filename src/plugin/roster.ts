@@ -75,9 +75,11 @@ export class Roster {
         `plugin already registered: "${name}" in ${record.source} is also the name of the plugin in ${holder.source}, which keeps it; rename one of them`,
       )
     }
-    if (holder === undefined) this.#assertRoom(record, name)
-    if (record.instance === undefined && this.#owners.get(record.name) === record && record.name !== name) {
-      this.#owners.delete(record.name)
+    if (holder === undefined && !this.#hasRoomFor(record, name)) {
+      throw new GatewayError(
+        "plugin_conflict",
+        `maximum number of plugins reached (${this.#options.maxPlugins}); remove one, or raise plugins.max_plugins, to load "${name}"`,
+      )
     }
     this.#reserved.set(name, record)
     return true
@@ -90,10 +92,9 @@ export class Roster {
   /** Makes a record the owner of the name it reserved; returns the owner it displaced. */
   own(record: PluginRecord, name: string): PluginRecord | undefined {
     const previous = this.#owners.get(name)
-    if (record.name !== name && this.#owners.get(record.name) === record) this.#owners.delete(record.name)
     this.release(record)
+    this.rename(record, name)
     this.#owners.set(name, record)
-    record.name = name
     return previous === record ? undefined : previous
   }
 
@@ -101,18 +102,17 @@ export class Roster {
     return this.#reserved.has(name)
   }
 
-  #assertRoom(record: PluginRecord, name: string): void {
-    if (this.#hasRoom() || (record.isBundled && !this.isEnabled(record, name))) return
-    throw new GatewayError(
-      "plugin_conflict",
-      `maximum number of plugins reached (${this.#options.maxPlugins}); remove one, or raise plugins.max_plugins, to load "${name}"`,
-    )
+  /** Calls a record by what its definition says. It gives up the name it had. */
+  rename(record: PluginRecord, name: string): void {
+    if (record.name !== name && this.#owners.get(record.name) === record) this.#owners.delete(record.name)
+    record.name = name
   }
 
   /** Bundled plugins that are switched off do not count: nobody asked for them. */
-  #hasRoom(): boolean {
+  #hasRoomFor(record: PluginRecord, name: string): boolean {
+    if (record.isBundled && !this.isEnabled(record, name)) return true
     const owners = [...this.#owners.values()].filter((owner) => !owner.isBundled || this.isEnabled(owner))
-    const comers = [...this.#reserved.keys()].filter((name) => !this.#owners.has(name))
+    const comers = [...this.#reserved.keys()].filter((reserved) => !this.#owners.has(reserved))
     return owners.length + comers.length < this.#options.maxPlugins
   }
 
@@ -180,7 +180,8 @@ export class Roster {
       const { manifest, error } = record
       if (record.instance !== undefined || manifest === undefined) return false
       if (record.isShadowed || error?.code === "plugin_conflict") {
-        return !this.#owners.has(manifest.name) && !this.#reserved.has(manifest.name) && this.#hasRoom()
+        const { name } = manifest
+        return !this.#owners.has(name) && !this.#reserved.has(name) && this.#hasRoomFor(record, name)
       }
       return error?.code === "plugin_dependency_failed" && this.unmet(manifest) === undefined
     })

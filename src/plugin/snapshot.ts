@@ -80,9 +80,12 @@ export class Snapshot {
     return this.#requests
   }
 
+  get hasMiddlewares(): boolean {
+    return this.#middlewares.length > 0
+  }
+
   /** The middlewares of a path, in the order in which their `beforeHandle` runs. */
   middlewaresFor(path: string): readonly BoundMiddleware[] {
-    if (this.#middlewares.length === 0) return this.#middlewares
     const known = this.#byPath.get(path)
     if (known !== undefined) return known
     const matching = this.#middlewares.filter((middleware) => middleware.matches(path))

@@ -1,13 +1,19 @@
-import { scanJson } from "./json-scan.ts"
 import type { Usage } from "./openai.ts"
 
-/** The usage that a whole reply states, read without parsing the rest of it. */
-export function peekUsage(bytes: Uint8Array): Usage | undefined {
-  const scan = scanJson(bytes)
-  if (scan.kind !== "object") return undefined
-  const field = scan.fields.findLast(({ key }) => key === "usage")
-  if (field?.kind !== "object") return undefined
-  return readUsage(JSON.parse(new TextDecoder().decode(bytes.subarray(field.start, field.end))))
+const KEY = Buffer.from('"usage"')
+
+/**
+ * The usage that a whole reply states, found from its end without reading the rest.
+ *
+ * A quote inside a JSON string is always escaped, so the bytes `"usage"` are never a part of the answer's text.
+ */
+export function peekUsage(reply: Uint8Array): Usage | undefined {
+  const bytes = Buffer.from(reply.buffer, reply.byteOffset, reply.byteLength)
+  const key = bytes.lastIndexOf(KEY)
+  if (key < 0) return undefined
+  const start = bytes.indexOf(OPEN_OBJECT, key + KEY.length)
+  if (start < 0) return undefined
+  return parseUsage(bytes.toString("utf8", start, endOfObject(bytes, start)))
 }
 
 /** A provider's usage with its total filled in; undefined where it is not one. */
@@ -24,6 +30,35 @@ export function readUsage(value: unknown): Usage | undefined {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: isCount(total) ? total : prompt + completion,
+  }
+}
+
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** The place after the object that opens at `start`. */
+function endOfObject(bytes: Uint8Array, start: number): number {
+  let depth = 0
+  let isString = false
+  for (let at = start; at < bytes.length; at++) {
+    const byte = bytes[at]
+    if (isString) {
+      if (byte === BACKSLASH) at++
+      else if (byte === QUOTE) isString = false
+    } else if (byte === QUOTE) isString = true
+    else if (byte === OPEN_OBJECT) depth++
+    else if (byte === CLOSE_OBJECT && --depth === 0) return at + 1
+  }
+  return bytes.length
+}
+
+function parseUsage(text: string): Usage | undefined {
+  try {
+    return readUsage(JSON.parse(text))
+  } catch {
+    return undefined
   }
 }
 

@@ -42,33 +42,29 @@ export function createTransport({ clock, env }: TransportOptions): Transport {
 
   return { send, close: () => session.close() }
 
-  async function send(request: UpstreamRequest): Promise<Response> {
-    const isCold = canProbe && !answering.has(request.url)
-    const response = await (isCold ? fetchCold(request) : fetchFrom(request, request.signal))
-    if (response.status >= 300 && response.status < 400) throw await redirected(request, response)
-    return response
+  function send(request: UpstreamRequest): Promise<Response> {
+    return canProbe && !answering.has(request.url) ? sendCold(request) : sendOn(request, request.signal)
   }
 
-  async function fetchCold(request: UpstreamRequest): Promise<Response> {
+  async function sendCold(request: UpstreamRequest): Promise<Response> {
     const deadline = startConnectDeadline(request, clock)
     try {
-      return await fetchFrom(request, deadline.signal)
+      return await sendOn(request, deadline.signal)
     } finally {
       deadline.stop()
     }
   }
 
-  async function fetchFrom(request: UpstreamRequest, signal: AbortSignal): Promise<Response> {
+  async function sendOn(request: UpstreamRequest, signal: AbortSignal): Promise<Response> {
     const { url, method, headers, body = null } = request
     const init = { method, headers, body, signal, redirect: "manual", ...NO_OWN_TIMEOUT } as const
-    try {
-      const response = await session.fetch(url, init)
-      answering.add(url)
-      return response
-    } catch (thrown) {
+    const response = await session.fetch(url, init).catch((thrown: unknown) => {
       answering.delete(url)
       throw toUpstreamError(thrown, request)
-    }
+    })
+    answering.add(url)
+    if (response.status >= 300 && response.status < 400) throw await redirected(request, response)
+    return response
   }
 }
 

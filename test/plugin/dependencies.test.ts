@@ -123,7 +123,7 @@ describe("a plugin that lacks another is loaded", () => {
     harness.write("b.ts", pluginText({ name: "y" }))
     await harness.registry.loadAll()
     await harness.registry.enable("y")
-    await harness.heard("x up 1")
+    expect(harness.stateOf("x")).toBe("active")
   })
 
   test("when a circle is broken", async () => {
@@ -176,7 +176,6 @@ describe("what others need", () => {
     await harness.registry.loadAll()
     harness.registry.disable("base", { force: true })
     await harness.registry.enable("base")
-    await harness.registry.sync()
     expect(harness.registry.current.instances.map(({ name }) => name)).toEqual(["base", "middle", "outer"])
   })
 
@@ -187,6 +186,16 @@ describe("what others need", () => {
     harness.delete("c.ts")
     await harness.registry.sync()
     expect(harness.registry.current.instances).toEqual([])
+    expect(harness.errorOf("middle")).toContain('needs "base" ^1.0.0, which is not loaded')
+  })
+
+  test("takes them with it when it is renamed in its file", async () => {
+    await using harness = new Harness()
+    writeChain(harness)
+    await harness.registry.loadAll()
+    harness.write("c.ts", pluginText({ name: "ground" }))
+    await harness.registry.sync()
+    expect(harness.registry.current.instances.map(({ name }) => name)).toEqual(["ground"])
     expect(harness.errorOf("middle")).toContain('needs "base" ^1.0.0, which is not loaded')
   })
 
@@ -255,6 +264,6 @@ test("a dependency that goes during a setup makes the setup fail", async () => {
   harness.registry.disable("y")
   gate.open()
   await loading
-  expect(harness.registry.current.instances).toEqual([])
+  expect(harness.snapshots.flatMap(({ instances }) => instances.map(({ name }) => name))).toEqual(["y"])
   expect(harness.errorOf("x")).toBe('plugin "x" needs "y", which is disabled; enable it first')
 })

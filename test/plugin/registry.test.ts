@@ -147,6 +147,16 @@ describe("switching off and on", () => {
     expect(harness.errorOf("alpha")).toBe("")
   })
 
+  test("off, a plugin whose file is broken still shows its error", async () => {
+    await using harness = new Harness()
+    harness.write("a.ts", "export default {{")
+    await harness.registry.loadAll()
+    harness.registry.disable("a")
+    expect(harness.registry.list()).toMatchObject([
+      { name: "a", enabled: false, state: "error", error: { code: "plugin_load_failed" } },
+    ])
+  })
+
   test("by the configuration: such a plugin is read, but not set up", async () => {
     await using harness = new Harness()
     harness.entries.alpha = { enabled: false }
@@ -604,6 +614,6 @@ describe("shutting down", () => {
     await harness.registry.shutdownAll()
     await harness.registry.shutdownAll()
     await expect(harness.registry.enable("a")).rejects.toMatchObject({ code: "plugin_not_found" })
-    expect(() => harness.registry.sync()).toThrow("the gateway is stopping")
+    await expect(harness.registry.sync()).rejects.toThrow("the gateway is stopping")
   })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import type { LoadReport } from "../../src/plugin/catalogue.ts"
 import type { MonitoringAbilities } from "../../src/plugin/contract.ts"
 import { createCacheHost } from "../../src/plugin/module-host.ts"
 import { waitFor, within } from "../support/wait.ts"
@@ -14,7 +15,7 @@ async function loaded(text: Partial<Parameters<typeof pluginText>[0]> = {}, opti
   return harness
 }
 
-describe("a save", () => {
+describe("a save, or a look at the directory,", () => {
   test("brings the new code into service and disposes the old", async () => {
     await using harness = await loaded()
     harness.write("a.ts", pluginText({ name: "alpha", version: "2.0.0" }))
@@ -121,6 +122,23 @@ describe("a save", () => {
     await hanging
     expect(harness.versionOf("alpha")).toBe("3.0.0")
     expect(harness.said).not.toContain("alpha up 2")
+  })
+
+  test("does not disturb a plugin that is being loaded, however often the directory is looked at", async () => {
+    await using harness = new Harness()
+    harness.write("a.ts", pluginText({ name: "alpha" }))
+    let report: LoadReport | undefined
+    const loading = harness.registry.loadAll().then((loaded) => {
+      report = loaded
+    })
+    const looks: Promise<void>[] = []
+    while (report === undefined) {
+      looks.push(harness.registry.sync())
+      await Bun.sleep(0)
+    }
+    await Promise.all([loading, ...looks])
+    expect(report.active).toEqual(["alpha"])
+    expect(harness.said).toEqual(["alpha up 1"])
   })
 
   test("of many files at once is seen whole", async () => {
@@ -362,6 +380,18 @@ describe("what a version leaves behind when it goes:", () => {
     await harness.heard("last 0")
     const failures = harness.log.filter(({ message }) => message === "the clean-up of a plugin failed")
     expect(failures).toHaveLength(2)
+  })
+
+  test("a clean-up that is registered too late, by a setup that was cut, runs all the same", async () => {
+    // Only without module graphs: with one, a setup that was cut goes no further.
+    await using harness = new Harness({ moduleHost: createCacheHost(), setupTimeoutMs: 30 })
+    using gate = new Gate()
+    const setup = `await ${gate.wait}; onDispose(() => say("cleaned late"))`
+    harness.write("a.ts", pluginText({ name: "alpha", setup }))
+    await harness.registry.loadAll()
+    expect(harness.stateOf("alpha")).toBe("error")
+    gate.open()
+    await harness.heard("cleaned late 0")
   })
 
   test("its servers close", async () => {
