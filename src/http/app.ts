@@ -2,7 +2,7 @@
  * The Elysia applications. Each lifecycle hook is registered once, here and in the route modules, and works on
  * the exchange, which holds the snapshot of plugins that its request pinned.
  */
-import { Elysia, ParseError } from "elysia"
+import { Elysia } from "elysia"
 import { GatewayError, toGatewayError } from "../errors.ts"
 import { adminApi } from "./admin-api.ts"
 import { clientApi } from "./client-api.ts"
@@ -16,7 +16,7 @@ export type Surface = "client" | "admin" | "both"
 
 export function createApp(surface: Surface, deps: HttpDeps) {
   const app = new Elysia({ handler: { standardHostname: false }, strictPath: true })
-    .decorate("exchange", undefined as Exchange | undefined)
+    .decorate("exchange", null as Exchange | null)
     .onRequest(function open(context) {
       try {
         context.exchange = new Exchange(context.request, deps)
@@ -27,7 +27,7 @@ export function createApp(surface: Surface, deps: HttpDeps) {
       }
     })
     .onError(async function fail({ error, code, exchange, request, path }) {
-      const failure = code === "NOT_FOUND" ? notFound(request.method, path) : unwrap(error)
+      const failure = code === "NOT_FOUND" ? notFound(request.method, path) : toGatewayError(error)
       return replyToFailure(failure, exchange, deps)
     })
     .use(operations(deps))
@@ -53,7 +53,7 @@ export function createApp(surface: Surface, deps: HttpDeps) {
 
 async function replyToFailure(
   error: GatewayError,
-  exchange: Exchange | undefined,
+  exchange: Exchange | null,
   deps: HttpDeps,
 ): Promise<Response> {
   deps.metrics.counter("gateway.errors", { code: error.code }).add()
@@ -65,16 +65,10 @@ async function replyToFailure(
     })
   }
   const body = errorReply(error)
-  if (exchange === undefined) return body
+  if (exchange === null) return body
   const response = exchange.stamp((await exchange.failed(error)) ?? body)
   exchange.replied(response.status)
   return response
-}
-
-/** Elysia wraps what a body parser throws. */
-function unwrap(error: unknown): GatewayError {
-  if (error instanceof ParseError && error.cause instanceof GatewayError) return error.cause
-  return toGatewayError(error)
 }
 
 /** Finds the methods of a path among the routes, for a 405 that says what is allowed. */

@@ -19,12 +19,7 @@ const STREAM_HEADERS = {
 export function clientApi(deps: HttpDeps) {
   return (
     new Elysia({ name: "client-api" })
-      .decorate("exchange", undefined as unknown as Exchange)
-      .parser("bytes", async function readBytes({ exchange }) {
-        // Nobody's body is taken in before it is known who sends it.
-        exchange.authenticate()
-        return readBody(exchange.request, exchange.view.settings.bodyLimitBytes)
-      })
+      .decorate("exchange", null as unknown as Exchange)
       .onTransform(function authenticate({ exchange }) {
         exchange.authenticate()
       })
@@ -40,21 +35,17 @@ export function clientApi(deps: HttpDeps) {
         exchange.replied(response.status)
         return response
       })
-      .post(
-        "/v1/chat/completions",
-        ({ exchange, body }) => chat(exchange, body as Uint8Array<ArrayBuffer>, deps),
-        {
-          parse: "bytes",
-        },
-      )
+      // The handler reads the body itself, after authentication and middlewares. Elysia's parsers would first touch
+      // `request.body`, which turns it into a stream and makes reading it several times as dear.
+      .post("/v1/chat/completions", ({ exchange }) => chat(exchange, deps), { parse: "none" })
       .get("/v1/models", ({ exchange }) => listModels(exchange))
       .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
   )
 }
 
-async function chat(exchange: Exchange, bytes: Uint8Array<ArrayBuffer>, deps: HttpDeps): Promise<Response> {
+async function chat(exchange: Exchange, deps: HttpDeps): Promise<Response> {
   const { view, request } = exchange
-  const body = readChatBody(bytes)
+  const body = readChatBody(await readBody(request, view.settings.bodyLimitBytes))
   deps.keepOpen(request)
   const call = new Call(
     {

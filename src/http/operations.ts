@@ -20,7 +20,7 @@ export function operations(deps: HttpDeps) {
 /** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
 export function ownRoutes<const N extends string>(name: N) {
   return new Elysia({ name })
-    .decorate("exchange", undefined as unknown as Exchange)
+    .decorate("exchange", null as unknown as Exchange)
     .onBeforeHandle(function enter({ exchange, route }) {
       exchange.enterOwn(route)
     })

@@ -35,6 +35,8 @@ export interface TransportOptions {
 
 export function createTransport({ clock, env }: TransportOptions): Transport {
   const session = new Bun.FetchSession({ keepAlive: { idleTimeout: IDLE_SECONDS } })
+  // The session makes a new function each time it is asked for this one.
+  const sessionFetch = session.fetch
   /** URLs whose last try was answered: only the others are worth the cost of a connect deadline. */
   const answering = new Set<string>()
   // Behind a proxy a connection of our own would go to the wrong place.
@@ -58,7 +60,7 @@ export function createTransport({ clock, env }: TransportOptions): Transport {
   async function sendOn(request: UpstreamRequest, signal: AbortSignal): Promise<Response> {
     const { url, method, headers, body = null } = request
     const init = { method, headers, body, signal, redirect: "manual", ...NO_OWN_TIMEOUT } as const
-    const response = await session.fetch(url, init).catch((thrown: unknown) => {
+    const response = await sessionFetch(url, init).catch((thrown: unknown) => {
       answering.delete(url)
       throw toUpstreamError(thrown, request)
     })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { needsSupervisor, type Timings } from "../../src/cli/supervisor.ts"
@@ -24,7 +24,10 @@ beforeEach(() => {
 })
 
 afterEach(() => {
+  // Supervisors first: they would start a serving process again. Each of those left its pid in a file.
   for (const pid of started.splice(0).filter(isAlive)) process.kill(pid, "SIGKILL")
+  const serving = readdirSync(directory).flatMap((name) => (name.startsWith("pid-") ? Number(name.slice(4)) : []))
+  for (const pid of serving.filter(isAlive)) process.kill(pid, "SIGKILL")
   rmSync(directory, { recursive: true })
 })
 
@@ -41,7 +44,8 @@ function start({ serving, timings, env = {}, command }: Setup) {
   const servingFile = join(directory, "serving.ts")
   writeFileSync(
     servingFile,
-    `const lives = await Bun.file("lives").exists() ? Number(await Bun.file("lives").text()) + 1 : 1
+    `await Bun.write("pid-" + process.pid, "")
+     const lives = await Bun.file("lives").exists() ? Number(await Bun.file("lives").text()) + 1 : 1
      await Bun.write("lives", String(lives))
      const alive = setInterval(() => process.send?.("alive"), 20)
      for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => console.log("got", signal))

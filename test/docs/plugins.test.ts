@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test"
+import { join } from "node:path"
+import * as sdk from "leapgate/plugin"
+import { bundledPlugins } from "../../src/bundled.ts"
+import { PLUGIN_TYPES, type PluginType } from "../../src/plugin/contract.ts"
+import { postChat } from "../support/chat.ts"
+import { type RunningGateway, startGateway } from "../support/gateway.ts"
+import { waitFor } from "../support/wait.ts"
+import { codeRows, REPOSITORY, readPage, sectionOf } from "./page.ts"
+import { schemaRows } from "./schema-rows.ts"
+
+const { text } = await readPage("docs/reference/plugins.md")
+const contract = await Bun.file(join(REPOSITORY, "src/plugin/contract.ts")).text()
+
+describe.each([
+  ["Definition", "PluginDefinition"],
+  ["Setup context", "SetupContext"],
+])("the section %s", (heading, name) => {
+  test("has the properties of the contract", () => {
+    const documented = codeRows(sectionOf(text, heading)).map(([property]) => property)
+    expect(documented.toSorted()).toEqual(
+      membersOf(name)
+        .map(([member]) => member)
+        .toSorted(),
+    )
+  })
+})
+
+test("the page has what leapgate/plugin exports", () => {
+  const documented = codeRows(sectionOf(text, "What `leapgate/plugin` exports")).map(([name]) => name)
+  expect(documented.toSorted()).toEqual(Object.keys(sdk).toSorted())
+})
+
+test.each(PLUGIN_TYPES.map((type) => [type] as const))(
+  "the section of %s has its abilities, required and optional",
+  (type) => {
+    const documented = codeRows(sectionOf(text, type)).map(
+      ([ability = "", need = ""]) => [ability, need] as const,
+    )
+    const name = `${type[0]?.toUpperCase()}${type.slice(1)}Abilities`
+    expect(documented).toEqual(membersOf(name))
+  },
+)
+
+test.each(bundledPlugins().map(({ definition }) => [definition.name, definition] as const))(
+  "the settings of %s are those of its schema",
+  (name, { config }) => {
+    const documented = codeRows(sectionOf(text, name)).map(([key = "", type = "", fallback = ""]) => ({
+      key,
+      type,
+      fallback,
+    }))
+    expect(documented).toEqual(config === undefined ? [] : [...schemaRows(config)])
+  },
+)
+
+describe("what the page says of an ability being called", () => {
+  let gateway: RunningGateway
+
+  beforeAll(async () => {
+    gateway = await startGateway({
+      plugins: {
+        ...Object.fromEntries(PLUGIN_TYPES.map((type) => [`a-${type}.ts`, witness(`a-${type}`, type)])),
+        "another-provider.ts": witness("another-provider", "provider"),
+      },
+    })
+    await postChat(gateway.url, { model: "m" })
+    await (await postChat(gateway.url, { model: "m", stream: true })).text()
+    await postChat(gateway.url, { model: "not there" })
+    await waitFor("the last call to be logged", () => called().has("middleware.onError"))
+  })
+
+  afterAll(async () => {
+    await gateway?.stop()
+  })
+
+  test.each(PLUGIN_TYPES.map((type) => [type] as const))("holds for %s", (type) => {
+    const documented = codeRows(sectionOf(text, type))
+      .filter(([ability = ""]) => !DATA.has(ability))
+      .map(([ability, , isCalled]) => [ability, isCalled])
+    const seen = documented.map(([ability]) => [ability, called().has(`${type}.${ability}`) ? "yes" : "no"])
+    expect(documented).toEqual(seen)
+  })
+
+  function called(): ReadonlySet<string> {
+    return new Set([...gateway.logs().matchAll(/"witnessed":"([\w.]+)"/g)].map(([, ability = ""]) => ability))
+  }
+})
+
+/** Abilities that are values and not functions. */
+const DATA: ReadonlySet<string> = new Set(["models", "priority", "routes", "distributed"])
+
+/** A plugin with every ability of its type, each of which logs that it was called. */
+function witness(name: string, type: PluginType): string {
+  const abilities = codeRows(sectionOf(text, type))
+    .flatMap(([ability = ""]) =>
+      DATA.has(ability) ? [] : [`${ability}: seen("${ability}", ${RESULTS[ability]})`],
+    )
+    .join(",\n")
+  return `import { definePlugin } from "leapgate/plugin"
+const completion = { id: "x", object: "chat.completion", created: 0, model: "m",
+  choices: [{ index: 0, message: { role: "assistant", content: "hi" }, finish_reason: "stop" }] }
+export default definePlugin({
+  name: "${name}", version: "1.0.0", type: "${type}",
+  setup({ log }) {
+    const seen = (ability, result) => (...args) => {
+      log.info("called", { witnessed: "${type}." + ability })
+      return result
+    }
+    return { ${type === "provider" ? 'models: ["m"],' : ""} ${type === "cache" ? "distributed: false," : ""}
+${abilities} }
+  },
+})`
+}
+
+/** What the abilities give, where nothing will not do. */
+const RESULTS: Readonly<Record<string, string>> = {
+  chat: "completion",
+  estimateCost: "1",
+  routeRequest: "true",
+}
+
+/** The members of an interface of the contract, with whether they are needed. */
+function membersOf(name: string): (readonly [string, string])[] {
+  const [, body = ""] =
+    new RegExp(`^export interface ${name}(?:<[^{]*>)? \\{\\n(.*?)^\\}`, "ms").exec(contract) ?? []
+  if (body === "") throw new Error(`the contract has no interface ${name}`)
+  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)(\??)[:(]/gm)].map(
+    ([, member = "", mark]) => [member, mark === "?" ? "optional" : "required"] as const,
+  )
+}
