@@ -207,4 +207,3 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-export { listPlugins } from "./plugin-host.ts"

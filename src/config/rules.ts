@@ -1,7 +1,8 @@
 /** What a schema cannot say: how the parts of a config fit together. They look at it before units are decoded. */
+
+import { closest } from "../protocol/similar.ts"
 import type { Problem } from "./faults.ts"
 import { childOf, type Pointer, pathOf, valueAt } from "./pointer.ts"
-import { closestTo } from "./similar.ts"
 
 export function ruleProblems(value: unknown): readonly Problem[] {
   return [
@@ -23,7 +24,7 @@ export function ruleWarnings(value: unknown): readonly Problem[] {
     const slash = target.indexOf("/")
     const provider = target.slice(0, Math.max(slash, 0))
     if (slash === -1 || providers.includes(provider)) return []
-    const meant = closestTo(provider, providers)
+    const [meant] = closest(provider, providers)
     const hint =
       meant === undefined ? "unless a plugin brings it, it is never tried" : `did you mean "${meant}"?`
     return [{ pointer, message: `names the provider "${provider}", which is not in this file; ${hint}` }]

@@ -2,10 +2,10 @@
 import { Kind, type TSchema } from "@sinclair/typebox"
 import { Errors, type ValueError, ValueErrorType } from "@sinclair/typebox/errors"
 import { Check, ValuePointer } from "@sinclair/typebox/value"
+import { closest } from "../protocol/similar.ts"
 import type { Problem } from "./faults.ts"
 import { segmentsOf } from "./pointer.ts"
 import { isSecretPath, withoutUserinfo } from "./secrets.ts"
-import { closestTo } from "./similar.ts"
 import type { VariableUse } from "./variables.ts"
 
 type Uses = ReadonlyMap<string, VariableUse>
@@ -59,7 +59,7 @@ function problemOf(error: ValueError, uses: Uses): Problem {
 function unknownKey(error: ValueError): string {
   const name = segmentsOf(error.path).at(-1) ?? ""
   const known = Object.keys(error.schema.properties ?? {})
-  const meant = closestTo(name, known)
+  const [meant] = closest(name, known)
   return meant === undefined
     ? `is not a known key; known here: ${known.join(", ")}`
     : `is not a known key; did you mean "${meant}"?`

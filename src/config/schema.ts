@@ -56,7 +56,7 @@ const AdminSchema = Type.Object(
   { ...strict, default: {} },
 )
 
-export const ModelSchema = Type.Object(
+const ModelSchema = Type.Object(
   {
     id: Type.String({ minLength: 1 }),
     context_length: Type.Optional(Type.Integer({ minimum: 1 })),
@@ -192,5 +192,3 @@ export const ConfigSchema = Type.Object(
 /** The decoded configuration: defaults filled in, durations in ms, sizes in bytes. */
 export type Config = StaticDecode<typeof ConfigSchema>
 export type ProviderConfig = StaticDecode<typeof ProviderSchema>
-export type PluginEntry = StaticDecode<typeof PluginEntrySchema>
-export type TimeoutConfig = StaticDecode<typeof TimeoutSchema>

@@ -196,7 +196,7 @@ export function requestIdOf(request: Request): string {
 }
 
 /** The path of an absolute URL, without the query. */
-export function pathOf(url: string): string {
+function pathOf(url: string): string {
   const start = url.indexOf("/", url.indexOf("://") + 3)
   if (start < 0) return "/"
   const query = url.indexOf("?", start)

@@ -4,7 +4,7 @@ import type { ChatCompletion } from "../protocol/openai.ts"
 import type { Call } from "./call.ts"
 
 /** Passes text through the `onText` hooks, one after another. */
-export async function runTextHooks(
+async function runTextHooks(
   call: Call,
   { text, choice, isFinal }: { text: string; choice: number; isFinal: boolean },
 ): Promise<string> {

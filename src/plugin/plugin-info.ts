@@ -28,7 +28,7 @@ export interface PluginInfo {
   readonly dependencies: Readonly<Record<string, string>>
 }
 
-export interface PluginMetricsInfo {
+interface PluginMetricsInfo {
   readonly calls: number
   readonly errors: number
   readonly timeouts: number
@@ -38,7 +38,7 @@ export interface PluginMetricsInfo {
   readonly last_call: string | null
 }
 
-export interface PluginErrorInfo {
+interface PluginErrorInfo {
   readonly code: string
   readonly message: string
   readonly at: string

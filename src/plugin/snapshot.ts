@@ -23,7 +23,7 @@ import { CallContext, type OnFailure, PluginPoint, type PointBook, type ResultCh
 
 type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
 type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
-export type HookPoint<N extends HookName> = PluginPoint<[HookEvent<N>, HookContext], HookResult<N>>
+type HookPoint<N extends HookName> = PluginPoint<[HookEvent<N>, HookContext], HookResult<N>>
 type HookPoints = { readonly [N in HookName]: readonly HookPoint<N>[] }
 
 export interface BoundMiddleware {

@@ -1,7 +1,8 @@
 /** Up to three of `known` that a slip of the keyboard turns into `name`, closest first. */
 export function closest(name: string, known: readonly string[]): readonly string[] {
   const wanted = name.slice(0, MAX_LENGTH).toLowerCase()
-  const limit = Math.max(1, Math.floor(wanted.length / 3))
+  // Two swapped letters count as two, and are the commonest slip.
+  const limit = wanted.length < 4 ? 1 : Math.max(2, Math.floor(wanted.length / 3))
   return known
     .filter((candidate) => Math.abs(candidate.length - wanted.length) <= limit)
     .map((candidate) => ({ candidate, distance: distanceOf(wanted, candidate.toLowerCase()) }))

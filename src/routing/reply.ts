@@ -6,7 +6,7 @@ import { classifyErrorEvent, classifyResponse, readFault } from "../protocol/ups
 import { type AttemptContext, connectionLost, invalidReply } from "./attempt-context.ts"
 import { beginStream, chunkReader, type StreamReply, wholeReader } from "./stream-source.ts"
 
-export interface PlainReply {
+interface PlainReply {
   readonly kind: "plain"
   /** A chat completion as JSON. */
   readonly body: Uint8Array<ArrayBuffer>

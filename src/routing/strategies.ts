@@ -1,8 +1,7 @@
 /** The orders in which providers of one model are tried. Pure: no clock, no I/O. */
 import type { Candidate } from "./catalog.ts"
 
-export const STRATEGIES = ["cost_optimized", "latency_first", "quality_first"] as const
-export type Strategy = (typeof STRATEGIES)[number]
+export type Strategy = "cost_optimized" | "latency_first" | "quality_first"
 
 export interface RoutingFacts {
   /** Expected price of this request at a candidate in US dollars; undefined where it is not known. */

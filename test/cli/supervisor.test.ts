@@ -26,7 +26,9 @@ beforeEach(() => {
 afterEach(() => {
   // Supervisors first: they would start a serving process again. Each of those left its pid in a file.
   for (const pid of started.splice(0).filter(isAlive)) process.kill(pid, "SIGKILL")
-  const serving = readdirSync(directory).flatMap((name) => (name.startsWith("pid-") ? Number(name.slice(4)) : []))
+  const serving = readdirSync(directory).flatMap((name) =>
+    name.startsWith("pid-") ? Number(name.slice(4)) : [],
+  )
   for (const pid of serving.filter(isAlive)) process.kill(pid, "SIGKILL")
   rmSync(directory, { recursive: true })
 })

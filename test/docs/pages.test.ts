@@ -6,6 +6,7 @@ import { Glob } from "bun"
 import packageJson from "../../package.json" with { type: "json" }
 import { METRICS, type MetricSpec } from "../../src/telemetry/metrics.ts"
 import { prometheusNames } from "../../src/telemetry/prometheus.ts"
+import { loadText } from "../support/config.ts"
 import { REPOSITORY, readPage } from "./page.ts"
 
 const PAGES = ["*.md", "docs/**/*.md", "grafana/*.md"]
@@ -40,6 +41,14 @@ describe.each(PAGES.map((path) => [path] as const))("%s", (path) => {
     expect(scripts.filter((script) => !Object.keys(packageJson.scripts).includes(script))).toEqual([])
   })
 
+  test("has only examples of the config that are valid", async () => {
+    const { blocks } = await readPage(path)
+    const examples = blocks.filter(({ language, text }) => language === "yaml" && !IS_NO_EXAMPLE.test(text))
+    for (const { text, place } of examples) {
+      expect({ place, ...loadText(text, ENVIRONMENT) }).toMatchObject({ place, skippedProviders: [] })
+    }
+  })
+
   test("names the version of Bun that the package asks for", async () => {
     const { text } = await readPage(path)
     const versions = [...text.matchAll(/\bbun@([\d.]+)/g)].map(([, version = ""]) => `bun@${version}`)
@@ -50,6 +59,10 @@ describe.each(PAGES.map((path) => [path] as const))("%s", (path) => {
 test("the changelog has this version", async () => {
   expect((await readPage("CHANGELOG.md")).text).toContain(`## [${packageJson.version}]`)
 })
+
+/** Prometheus' own config, and the one that shows faults. */
+const IS_NO_EXAMPLE = /^(?:scrape_configs|server: \{ prot)/
+const ENVIRONMENT = { OPENAI_API_KEY: "sk-for-the-examples" }
 
 const SAMPLES: ReadonlySet<string> = new Set(
   Object.entries<MetricSpec>(METRICS).flatMap(([name, spec]) => {

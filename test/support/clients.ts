@@ -6,7 +6,7 @@ import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest } from "../../src/protocol/openai.ts"
 
-export interface OpenAiModule {
+interface OpenAiModule {
   readonly OpenAI: new (options: {
     apiKey: string
     baseURL: string
@@ -62,7 +62,7 @@ interface ApiPromise<T> extends Promise<T> {
   withResponse(): Promise<{ data: T; response: Response; request_id: string | null }>
 }
 
-export interface AiSdkModule {
+interface AiSdkModule {
   generateText(options: AiSdkCall): Promise<{
     readonly text: string
     readonly finishReason: string
@@ -99,7 +99,7 @@ interface AiSdkUsage {
   readonly totalTokens: number | undefined
 }
 
-export interface OpenAiCompatibleModule {
+interface OpenAiCompatibleModule {
   createOpenAICompatible(options: {
     name: string
     baseURL: string
@@ -108,7 +108,7 @@ export interface OpenAiCompatibleModule {
   }): (model: string) => unknown
 }
 
-export interface AimockModule {
+interface AimockModule {
   readonly LLMock: new (options: { port: number; host: string }) => Aimock
 }
 

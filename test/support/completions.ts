@@ -1,7 +1,7 @@
 /** OpenAI replies as an upstream writes them. */
 import type { ChatCompletion, ChatCompletionChunk } from "../../src/protocol/openai.ts"
 
-export const USAGE = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 } as const
+const USAGE = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 } as const
 
 export function completion(model: string, text: string): ChatCompletion {
   return {
@@ -18,7 +18,7 @@ export function textChunk(model: string, text: string): ChatCompletionChunk {
   return chunk(model, [{ index: 0, delta: { content: text }, finish_reason: null }])
 }
 
-export function lastChunk(model: string): ChatCompletionChunk {
+function lastChunk(model: string): ChatCompletionChunk {
   return { ...chunk(model, [{ index: 0, delta: {}, finish_reason: "stop" }]), usage: USAGE }
 }
 

@@ -22,7 +22,7 @@ export interface Exchange {
   readonly gone: Promise<void>
 }
 
-export interface RecordedRequest {
+interface RecordedRequest {
   readonly method: string
   readonly path: string
   readonly headers: ReadonlyMap<string, string>
