@@ -36,8 +36,8 @@ test("the page has the providers that are found, in order", () => {
 })
 
 test("the examples of units are units", () => {
-  const [, durations = ""] = /^\| duration \| (.+) \|$/m.exec(text) ?? []
-  const [, sizes = ""] = /^\| size \| (.+); /m.exec(text) ?? []
+  const [, durations = ""] = /^\| duration +\| (.+) \|$/m.exec(text) ?? []
+  const [, sizes = ""] = /^\| size +\| (.+); /m.exec(text) ?? []
   const examples = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map(([, example = ""]) => example)
   expect(examples(durations).map(parseDuration)).toEqual([250, 30_000, 90_000, 7_200_000, 604_800_000])
   expect(examples(sizes).map(parseSize)).toEqual([512, 500_000, 32 * 2 ** 20, 2 ** 30])

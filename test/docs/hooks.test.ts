@@ -15,7 +15,7 @@ describe.each(HOOK_NAMES.map((name) => [name] as const))("the section of %s", (n
   const section = sectionOf(text, name)
 
   test("has a box with kind, when, may and failure", () => {
-    const box = [...section.matchAll(/^\| (\w+) \| (.+) \|$/gm)].map(([, row, cell = ""]) => [row, cell])
+    const box = [...section.matchAll(/^\| (\w+) +\| (.+?) *\|$/gm)].map(([, row, cell = ""]) => [row, cell])
     expect(box.slice(0, 4).map(([row]) => row)).toEqual(["kind", "when", "may", "failure"])
     expect(box[0]?.[1]).toBe(HOOK_KINDS[name])
     expect(box[2]?.[1] === "Nothing").toBe(HOOK_KINDS[name] === "observe")
