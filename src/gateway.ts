@@ -206,4 +206,3 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     if (names.length > 0) log.warn(`${names.join(", ")} changed; restart to apply`)
   }
 }
-

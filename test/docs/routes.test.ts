@@ -4,6 +4,7 @@ import { postChat } from "../support/chat.ts"
 import { streamedAnswer } from "../support/completions.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
+import { readStream } from "../support/streamed-reply.ts"
 import { chunked, streamHead } from "../support/wire.ts"
 import { codeRows, readPage, sectionOf } from "./page.ts"
 
@@ -15,8 +16,9 @@ let gateway: RunningGateway
 
 beforeAll(async () => {
   upstream = startHostileUpstream()
-  upstream.script("breaks", async ({ write, reset }) => {
+  upstream.script("breaks", async ({ write, go, reset }) => {
     await write(streamHead() + streamedAnswer("breaks", ["one "]).slice(0, 2).map(chunked).join(""))
+    await go()
     reset()
   })
   gateway = await startGateway({
@@ -62,7 +64,10 @@ test("the fields of a plugin are those of the page", async () => {
 })
 
 test("a stream that breaks ends with the event of the page", async () => {
-  const shown = http.blocks.find(({ text }) => text.startsWith('data: {"error"'))?.text
-  const response = await postChat(gateway.url, { model: "breaks", stream: true })
-  expect(await response.text()).toEndWith(`\n\n${String(shown)}\n`)
+  const [, shown = ""] = /^data: (\{"error".+)$/m.exec(http.text) ?? []
+  const reader = readStream(await postChat(gateway.url, { model: "breaks", stream: true }))
+  await reader.untilText()
+  upstream.proceed("breaks")
+  const { error, isDone, end } = await reader.rest()
+  expect({ error, isDone, end }).toEqual({ ...JSON.parse(shown), isDone: false, end: "clean" })
 })
