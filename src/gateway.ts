@@ -13,6 +13,7 @@ import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
+import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
@@ -125,6 +126,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     if (!enabled) return
     const { active, failed } = await (autoLoad ? registry.loadAll() : registry.loadBundled())
     log.info("plugins loaded", { active, failed: failed.map(({ name }) => name) })
+    warnOfUnknownNames(config)
     if (!autoLoad || !hotReload) return
     const directory = pluginDirectory(options.loaded)
     const rescanIntervalMs = config.plugins.reload_interval
@@ -133,9 +135,20 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     void watcher.start()
   }
 
+  function warnOfUnknownNames({ plugins }: Config): void {
+    const known = registry.list().map(({ name }) => name)
+    for (const name of Object.keys(plugins.configs).filter((configured) => !known.includes(configured))) {
+      const [meant] = closest(name, known)
+      const hint = meant === undefined ? "" : `; did you mean "${meant}"?`
+      log.warn(`plugins.configs.${name}: there is no such plugin${hint}`)
+    }
+  }
+
   async function reload(reason: string): Promise<void> {
     try {
       const next = await (options.reloadConfig?.() ?? Promise.resolve(options.loaded))
+      // The address stays as it is, so it is the running one that must not become open.
+      refuseOpenBind({ ...next.config, server: config.server })
       const providers = configuredProviders(next.config)
       tellWhatNeedsRestart(config, next.config)
       config = next.config
@@ -200,9 +213,28 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   function tellWhatNeedsRestart(old: Config, next: Config): void {
-    const changed = (["host", "port"] as const).filter((key) => old.server[key] !== next.server[key])
-    const names = changed.map((key) => `server.${key}`)
-    if (old.admin.listen !== next.admin.listen) names.push("admin.listen")
+    const names = FIXED_AT_START.filter((name) => settingOf(old, name) !== settingOf(next, name))
     if (names.length > 0) log.warn(`${names.join(", ")} changed; restart to apply`)
   }
+}
+
+/** What a reload does not apply. */
+const FIXED_AT_START = [
+  "server.host",
+  "server.port",
+  "admin.listen",
+  "plugins.enabled",
+  "plugins.directory",
+  "plugins.auto_load",
+  "plugins.hot_reload",
+  "plugins.reload_interval",
+  "plugins.max_plugins",
+  "plugins.timeout",
+  "plugins.max_concurrent",
+  "plugins.drain_timeout",
+] as const
+
+function settingOf(config: Config, name: (typeof FIXED_AT_START)[number]): unknown {
+  const [section, key] = name.split(".") as ["server" | "admin" | "plugins", string]
+  return (config[section] as Readonly<Record<string, unknown>>)[key]
 }

@@ -4,10 +4,12 @@ import { bundledPlugins } from "./bundled.ts"
 import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
+import { messageOf } from "./errors.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
+import { resolveConfig } from "./plugin/plugin-config.ts"
 import { PointBook } from "./plugin/point.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
@@ -93,6 +95,17 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     onMetric: ignore,
     onCacheEvent: ignore,
   })
+  function configFault(name: string): string | undefined {
+    const settings = pluginSettings(loaded.config, name)
+    if (settings?.enabled !== true) return undefined
+    try {
+      resolveConfig(name, registry.configSchema(name), settings.config)
+      return undefined
+    } catch (thrown) {
+      return messageOf(thrown)
+    }
+  }
+
   try {
     await registry.loadAll()
     return registry.list().map(({ name, version, type, description, source, error, bundled }) => ({
@@ -102,7 +115,7 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
       description,
       source,
       enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
-      error: error?.message,
+      error: error?.message ?? configFault(name),
       config: registry.configSchema(name),
     }))
   } finally {

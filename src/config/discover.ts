@@ -15,7 +15,7 @@ export const KNOWN_PROVIDERS = {
   openai: {
     variable: "OPENAI_API_KEY",
     baseUrl: "https://api.openai.com/v1",
-    models: ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "text-embedding-3-small"],
+    models: ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"],
   },
   anthropic: {
     variable: "ANTHROPIC_API_KEY",

@@ -167,7 +167,10 @@ const TelemetrySchema = Type.Object(
       },
       { ...strict, default: {} },
     ),
-    metrics: Type.Object({ enabled: Type.Boolean({ default: true }) }, { ...strict, default: {} }),
+    metrics: Type.Object(
+      { enabled: Type.Boolean({ default: true, description: "Whether /metrics answers" }) },
+      { ...strict, default: {} },
+    ),
   },
   { ...strict, default: {} },
 )

@@ -38,7 +38,7 @@ export function adminApi(deps: HttpDeps) {
     })
 }
 
-/** With a token: that token. Without: callers on this machine that use a loopback name and no proxy. */
+/** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */
 function authorise(exchange: Exchange, deps: HttpDeps): void {
   const { adminToken } = exchange.view.settings
   const { headers } = exchange.request
@@ -51,11 +51,25 @@ function authorise(exchange: Exchange, deps: HttpDeps): void {
       { headers: { "www-authenticate": "Bearer" } },
     )
   }
-  const isProxied = headers.has("forwarded") || headers.has("x-forwarded-for")
-  if (exchange.hasLoopbackHost && !isProxied && isLoopbackAddress(deps.peerOf(exchange.request))) return
+  if (isForeignPage(headers)) {
+    throw new GatewayError("forbidden", "pages of another origin may not use the admin API; set admin.token")
+  }
+  if (exchange.isLocal && isLoopbackAddress(deps.peerOf(exchange.request))) return
   throw new GatewayError(
     "forbidden",
     "without admin.token the admin API answers only callers on this machine that use a loopback host name; set admin.token",
+  )
+}
+
+/** A browser sends these for a page; without a token nothing else keeps a foreign one from switching plugins off. */
+function isForeignPage(headers: Headers): boolean {
+  const site = headers.get("sec-fetch-site")
+  if (site !== null && site !== "same-origin" && site !== "none") return true
+  const origin = headers.get("origin")
+  return (
+    origin !== null &&
+    origin !== `http://${headers.get("host")}` &&
+    origin !== `https://${headers.get("host")}`
   )
 }
 

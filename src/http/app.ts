@@ -8,7 +8,7 @@ import { adminApi } from "./admin-api.ts"
 import { clientApi } from "./client-api.ts"
 import type { HttpDeps } from "./deps.ts"
 import { Exchange, requestIdOf } from "./exchange.ts"
-import { operations } from "./operations.ts"
+import { metricsApi, operations } from "./operations.ts"
 import { errorReply } from "./reply.ts"
 
 /** Which routes a listener serves. */
@@ -21,7 +21,9 @@ export function createApp(surface: Surface, deps: HttpDeps) {
       try {
         context.exchange = new Exchange(context.request, deps)
       } catch (thrown) {
-        const refusal = errorReply(toGatewayError(thrown))
+        const error = toGatewayError(thrown)
+        deps.metrics.counter("gateway.errors", { code: error.code }).add()
+        const refusal = errorReply(error)
         refusal.headers.set("x-request-id", requestIdOf(context.request))
         return refusal
       }
@@ -32,7 +34,7 @@ export function createApp(surface: Surface, deps: HttpDeps) {
     })
     .use(operations(deps))
   if (surface !== "admin") app.use(clientApi(deps))
-  if (surface !== "client") app.use(adminApi(deps))
+  if (surface !== "client") app.use(adminApi(deps)).use(metricsApi(deps))
 
   const methodsOf = routeTable(app.routes)
   return app.compile()

@@ -47,8 +47,10 @@ export class Exchange {
     return this.#request
   }
 
-  get hasLoopbackHost(): boolean {
-    return this.#hasLoopbackHost
+  /** Whether the request names this machine and does not say that a proxy passed it on. */
+  get isLocal(): boolean {
+    const { headers } = this.#request
+    return this.#hasLoopbackHost && !headers.has("x-forwarded-for") && !headers.has("forwarded")
   }
 
   traceId(): string {
@@ -135,15 +137,19 @@ export class Exchange {
   }
 
   async #leaveThrough(middlewares: MiddlewareRun, response: Response): Promise<Response> {
-    const left = await middlewares.after(response)
-    // A middleware that put another reply in place of a stream leaves nobody to read the stream.
-    if (left !== response && response.body !== null && !response.body.locked) void response.body.cancel()
-    return left
+    let left: Response | undefined
+    try {
+      left = await middlewares.after(response)
+      return left
+    } finally {
+      // A middleware that put something else in place of a stream leaves nobody to read it.
+      if (left !== response && response.body !== null && !response.body.locked) void response.body.cancel()
+    }
   }
 
   #identify(): Principal {
     const { keys, isOpen } = this.view.settings
-    if (keys.isEmpty && (isOpen || this.#hasLoopbackHost)) return ANONYMOUS
+    if (keys.isEmpty && (isOpen || this.isLocal)) return ANONYMOUS
     const token = credentialOf(this.#request.headers)
     const known = token === undefined ? undefined : keys.find(token)
     if (known !== undefined) return known
@@ -151,7 +157,7 @@ export class Exchange {
     if (!keys.isEmpty) throw unauthorised(token)
     throw new GatewayError(
       "forbidden",
-      "no API key is configured, so only requests to a loopback host name are served; add one under auth.keys, or set auth.mode: open",
+      "no API key is configured, so only callers on this machine that use a loopback host name and no proxy are served; add one under auth.keys, or set auth.mode: open",
     )
   }
 

@@ -1,5 +1,6 @@
-/** What operators' machines ask: health, readiness, metrics, the API's description. */
+/** What operators' machines ask: health, readiness, the API's description, metrics. */
 import { Elysia } from "elysia"
+import { GatewayError } from "../errors.ts"
 import { renderMetrics } from "../telemetry/exposition.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
@@ -13,8 +14,11 @@ export function operations(deps: HttpDeps) {
       jsonReply({ status: "ok", timestamp: new Date(deps.clock.now()).toISOString(), version: deps.version }),
     )
     .get("/ready", () => ready(deps))
-    .get("/metrics", ({ request }) => metrics(request, deps))
     .get("/openapi.json", () => jsonReply(description))
+}
+
+export function metricsApi(deps: HttpDeps) {
+  return ownRoutes("metrics").get("/metrics", ({ request }) => metrics(request, deps))
 }
 
 /** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
@@ -36,6 +40,9 @@ function ready(deps: HttpDeps): Response {
 }
 
 function metrics(request: Request, deps: HttpDeps): Response {
+  if (!deps.view().settings.servesMetrics) {
+    throw new GatewayError("not_found", "metrics are switched off by telemetry.metrics.enabled")
+  }
   const { body, contentType } = renderMetrics(deps.metrics, request.headers.get("accept"))
   return new Response(body, { headers: { "content-type": contentType } })
 }

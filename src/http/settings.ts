@@ -4,12 +4,13 @@ import { isLoopbackHost } from "./host-guard.ts"
 import { KeyRing } from "./key-ring.ts"
 import type { Settings } from "./view.ts"
 
-export function compileSettings({ server, auth, admin, routing }: Config): Settings {
+export function compileSettings({ server, auth, admin, routing, telemetry }: Config): Settings {
   return {
     bodyLimitBytes: server.body_limit,
     keys: new KeyRing(auth.keys),
     isOpen: auth.mode === "open",
     adminToken: admin.token,
+    servesMetrics: telemetry.metrics.enabled,
     rules: {
       strategy: routing.strategy,
       failover: routing.failover_enabled ? "enabled" : "disabled",

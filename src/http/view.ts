@@ -10,6 +10,8 @@ export interface Settings {
   /** Whether callers need no key: `auth.mode: open`. */
   readonly isOpen: boolean
   readonly adminToken: string
+  /** Whether `/metrics` answers. */
+  readonly servesMetrics: boolean
   readonly rules: RoutingRules
 }
 

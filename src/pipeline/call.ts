@@ -87,7 +87,8 @@ export class Call {
 
   change({ model, provider, request, metadata }: RequestChange, replace: ReplaceBody): void {
     if (request !== undefined) {
-      this.body = replace(request)
+      // How the client is answered was settled by its own request.
+      this.body = replace({ ...request, stream: this.stream })
       this.model = this.body.model
     }
     if (model !== undefined) this.model = model

@@ -66,8 +66,8 @@ export class PointBook {
   }
 }
 
-/** What a failure means for the request in hand. */
-export type OnFailure = "open" | "closed"
+/** What a failure means for the request in hand; of an observer there is none. */
+export type OnFailure = "open" | "closed" | "observer"
 
 /** What a point may return. */
 export interface ResultCheck {
@@ -174,7 +174,8 @@ export class PluginPoint<A extends unknown[], R> {
   #failed(thrown: unknown, startMs: number): undefined {
     this.#done(startMs)
     const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
-    if (thrown instanceof GatewayError && !isTimeout) throw thrown
+    const isRejection = thrown instanceof GatewayError && !isTimeout && this.#onFailure !== "observer"
+    if (isRejection) throw thrown
 
     const { stats } = this.#record
     stats.errors++
@@ -185,7 +186,7 @@ export class PluginPoint<A extends unknown[], R> {
     if (this.instance.failurePolicy === "disable") {
       this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
     }
-    if (this.#onFailure === "open") return undefined
+    if (this.#onFailure !== "closed") return undefined
     if (isTimeout) throw thrown
     throw new GatewayError(
       "plugin_failed",

@@ -160,7 +160,7 @@ function bindHook<N extends HookName>(
       | undefined
     if (handler === undefined) return []
     // An observer runs when the client has been served: there is no request left to fail.
-    const onFailure = HOOK_KINDS[name] === "observe" ? "open" : failureOf(instance)
+    const onFailure = HOOK_KINDS[name] === "observe" ? "observer" : failureOf(instance)
     // Nobody looks at what an observer returns.
     const result = name in SERIES_RESULTS ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
     return [new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book: points })]

@@ -14,9 +14,13 @@ const PAGES = [
 ]
 
 describe.skipIf(Bun.which("curl") === null)("what is shown is what happens", () => {
-  test.each(PAGES)("in %s", async (page) => {
-    const shipped = await Bun.file(join(REPOSITORY, "config.yaml")).text()
-    await using gateway = await startGateway({ config: shipped.replace(/(?<=port: )8080\b/, "0") })
-    await play(page, gateway)
-  })
+  test.each(PAGES)(
+    "in %s",
+    async (page) => {
+      const shipped = await Bun.file(join(REPOSITORY, "config.yaml")).text()
+      await using gateway = await startGateway({ config: shipped.replace(/(?<=port: )8080\b/, "0") })
+      await play(page, gateway)
+    },
+    20_000,
+  )
 })

@@ -176,6 +176,25 @@ describe("hooks", () => {
     expect(harness.said).toEqual(["echo 1"])
   })
 
+  test("that observe cannot reject: a GatewayError of theirs is a failure like any other", async () => {
+    const { harness, snapshot } = await load({
+      "a.ts": recorder(
+        "strict",
+        90,
+        "onMetric() { throw new GatewayError('request_rejected', 'no') }",
+      ).replace("{ definePlugin }", "{ definePlugin, GatewayError }"),
+      "b.ts": recorder(
+        "fine",
+        10,
+        "onMetric({ name }) { if (name !== 'echo') emit.metric({ name: 'echo', value: 1, type: 'counter' }) }",
+      ),
+    })
+    snapshot.observe("onMetric", () => ({ name: "asked", value: 1, type: "counter" }))
+    await waitFor("the second observer to be told", () => harness.said.length > 0)
+    expect(harness.registry.getInfo("strict").metrics.errors).toBe(1)
+    expect(snapshot.requests).toBe(0)
+  })
+
   test("that observe keep their snapshot until they are done", async () => {
     const { snapshot } = await load({ "a.ts": recorder("slow", 50, "onMetric: () => Bun.sleep(5)") })
     snapshot.observe("onMetric", () => ({ name: "asked", value: 1, type: "counter" }))

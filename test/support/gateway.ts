@@ -43,7 +43,7 @@ export interface RunningGateway extends AsyncDisposable {
 }
 
 const REPOSITORY = resolve(import.meta.dir, "../..")
-const READY = /^LeapGate \S+ is ready on (http:\/\/127\.0\.0\.1:(\d+))\s*$/m
+const READY = /^LeapGate \S+ is ready on (http:\/\/[\d.]+:(\d+))\s*$/m
 
 export async function startGateway(options: GatewayOptions = {}): Promise<RunningGateway> {
   const directory = await mkdtemp(join(tmpdir(), "leapgate-e2e-"))
