@@ -34,7 +34,7 @@ export class CallMetrics {
     this.#store
       .histogram("gen_ai.client.operation.duration", {
         "gen_ai.provider.name": provider,
-        "gen_ai.request.model": candidate.model,
+        "gen_ai.request.model": modelLabel(candidate),
         "error.type": code,
       })
       .record(durationMs / 1000)
@@ -72,8 +72,9 @@ export class CallMetrics {
     return series
   }
 
-  #bind({ provider, model }: Candidate): CandidateSeries {
-    const labels = { "gen_ai.provider.name": provider.name, "gen_ai.request.model": model }
+  #bind(candidate: Candidate): CandidateSeries {
+    const { provider } = candidate
+    const labels = { "gen_ai.provider.name": provider.name, "gen_ai.request.model": modelLabel(candidate) }
     const tokens = (type: "input" | "output") =>
       this.#store.histogram("gen_ai.client.token.usage", { ...labels, "gen_ai.token.type": type })
     return {
@@ -84,4 +85,9 @@ export class CallMetrics {
       answered: this.#store.counter("gateway.attempts", { provider: provider.name, outcome: "answered" }),
     }
   }
+}
+
+/** A model that its provider does not list is a name that the client made up, maybe a new one each time. */
+function modelLabel({ model, info }: Candidate): string {
+  return info === undefined ? "_OTHER" : model
 }
