@@ -74,6 +74,9 @@ const LETTER_U = 0x75
 const OPEN_OBJECT = 0x7b
 const CLOSE_OBJECT = 0x7d
 
+/** Bytes of a run after which looking natively is worth its start. */
+const LONG_RUN = 256
+
 /** 1 for the bytes that end a plain run inside a string: quote, backslash, control characters. */
 const ENDS_RUN = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < 0x20 || byte === QUOTE || byte === BACKSLASH ? 1 : 0,
@@ -91,6 +94,9 @@ const IS_ESCAPE = Uint8Array.from({ length: 256 }, (_, byte) =>
 class Scanner {
   faultAt = 0
   private isTooDeep = false
+  /** Each byte as one character. */
+  private text: string | undefined
+  private runEnd: RegExp | undefined
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -181,7 +187,9 @@ class Scanner {
     const lastEight = bytes.length - 8
     let at = start + 1
     for (;;) {
-      while (at <= lastEight && isPlainRun(bytes, at)) at += 8
+      const longAt = at + LONG_RUN
+      while (at <= lastEight && at < longAt && isPlainRun(bytes, at)) at += 8
+      if (at >= longAt) at = this.endOfRun(at)
       while (at < bytes.length && ENDS_RUN[bytes[at] as number] === 0) at++
       if (bytes[at] === QUOTE) return at + 1
       if (bytes[at] !== BACKSLASH) return this.unexpected(at)
@@ -192,6 +200,16 @@ class Scanner {
         if (at === FAULT) return FAULT
       }
     }
+  }
+
+  /** The end of a run that is long already: the regular expression engine looks at many bytes at a time. */
+  private endOfRun(at: number): number {
+    const { bytes } = this
+    this.text ??= Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what may not be in a string
+    this.runEnd ??= /[\0-\x1f"\\]/g
+    this.runEnd.lastIndex = at
+    return this.runEnd.test(this.text) ? this.runEnd.lastIndex - 1 : bytes.length
   }
 
   private unicodeEscape(start: number): number {

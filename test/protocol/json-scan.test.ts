@@ -86,6 +86,35 @@ describe("agreement with JSON.parse", () => {
   })
 })
 
+describe("long runs, which are looked at natively,", () => {
+  const PIECES = [
+    '"',
+    "\\",
+    "\\n",
+    '\\"',
+    "\\u00e9",
+    "\\x",
+    "\n",
+    "\0",
+    "\x1f",
+    "\x7f",
+    "é",
+    "日",
+    "\u{1f600}",
+    "",
+  ]
+
+  test.each(PIECES)("agree with JSON.parse wherever %j stands", (piece) => {
+    for (let before = 240; before < 300; before++) {
+      for (const after of [0, 7, 300]) {
+        const content = `${"a".repeat(before)}${piece}${"b".repeat(after)}`
+        expectAgreement(bytesOf(`{"first":"${content}","second":"${content}"}`))
+        expectAgreement(bytesOf(`{"first":"${content}`))
+      }
+    }
+  })
+})
+
 describe("nesting", () => {
   test("is allowed up to the limit", () => {
     expectAgreement(bytesOf(nested(MAX_DEPTH)))
