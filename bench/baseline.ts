@@ -27,7 +27,15 @@ interface Load {
 }
 
 const CONNECTIONS = 32
-const PROMPT_BYTES = [500, 50_000]
+/** One without anything to escape is what JSON.parse is quickest with; most prompts have line breaks and quotes. */
+const PROSE = "lorem ipsum "
+const CODE = 'if (name === "x") {\n  return { "answer": 42 }\n}\n'
+const PROMPTS = [
+  { name: "0.5 KB prose", bytes: 500, text: PROSE },
+  { name: "50 KB prose", bytes: 50_000, text: PROSE },
+  { name: "50 KB code", bytes: 50_000, text: CODE },
+] as const
+type Prompt = (typeof PROMPTS)[number]
 const REPLY_BYTES = 1_000
 const SELF = resolve(import.meta.path)
 const MAIN = resolve(import.meta.dir, "../src/main.ts")
@@ -52,17 +60,18 @@ async function compare(rounds: number, seconds: number): Promise<void> {
     await writeFile(configFile, JSON.stringify(gatewayConfig(upstream.url)))
     const bare = await start("bare", [SELF, "bare", upstream.url])
     const gateway = await start("gateway", [MAIN, "serve", "--no-supervisor", "--config", configFile])
-    for (const promptBytes of PROMPT_BYTES) {
-      const bodyFile = join(directory, `${promptBytes}.json`)
-      await writeFile(bodyFile, requestBody(promptBytes))
+    for (const prompt of PROMPTS) {
+      const bodyFile = join(directory, `${prompt.name}.json`)
+      await writeFile(bodyFile, requestBody(prompt))
       const load = { bodyFile, directory, seconds }
-      for (const side of [bare, gateway]) await costOf(side, { ...load, seconds: 1 })
+      // The first seconds are the compiler's.
+      for (const side of [bare, gateway]) await costOf(side, { ...load, seconds: 3 })
       const costs = { bare: [] as number[], gateway: [] as number[] }
       for (let round = 0; round < rounds; round++) {
         costs.bare.push(await costOf(bare, load))
         costs.gateway.push(await costOf(gateway, load))
       }
-      report(promptBytes, costs)
+      report(prompt, costs)
     }
     for (const side of [bare, gateway]) {
       console.log(
@@ -141,12 +150,12 @@ async function sendWithFetch({ url, bodyFile, seconds }: Load): Promise<number> 
   return requests
 }
 
-function report(promptBytes: number, costs: { readonly bare: number[]; readonly gateway: number[] }): void {
+function report(prompt: Prompt, costs: { readonly bare: number[]; readonly gateway: number[] }): void {
   const ratios = costs.gateway.map((cost, round) => cost / (costs.bare[round] ?? Number.NaN))
   const spread = `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`
   console.table([
     {
-      "prompt bytes": promptBytes,
+      prompt: prompt.name,
       "bare µs": median(costs.bare).toFixed(1),
       "gateway µs": median(costs.gateway).toFixed(1),
       "gateway / bare": median(ratios).toFixed(2),
@@ -161,10 +170,10 @@ function median(numbers: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
-function requestBody(promptBytes: number): string {
+function requestBody({ bytes, text }: Prompt): string {
   return JSON.stringify({
     model: "bench",
-    messages: [{ role: "user", content: "lorem ipsum ".repeat(promptBytes / 12) }],
+    messages: [{ role: "user", content: text.repeat(Math.ceil(bytes / text.length)) }],
     temperature: 0.5,
   })
 }
