@@ -52,10 +52,20 @@ export function streamToClient(
   async function nextBytes(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     for (;;) {
       hooks?.throwIfEnded()
-      const bytes = await reply.read()
+      const bytes = await readOn()
       if (bytes === undefined) return undefined
       const sent = hooks === undefined ? bytes : await hooks.rewrite(bytes)
       if (sent.byteLength > 0) return sent
+    }
+  }
+
+  /** Once the answer is whole, how its connection ends is of no interest to the client. */
+  async function readOn(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    try {
+      return await reply.read()
+    } catch (thrown) {
+      if (watcher.isFinished && !signal.aborted) return undefined
+      throw thrown
     }
   }
 
