@@ -4,12 +4,7 @@ import exampleProvider from "../plugins/example-provider.ts"
 import modelRouter from "../plugins/model-router.ts"
 import rateLimiter from "../plugins/rate-limiter.ts"
 import type { PluginDefinition } from "./plugin/contract.ts"
-
-export interface BundledPlugin {
-  readonly definition: PluginDefinition
-  /** Where its source lies when the gateway runs from source. */
-  readonly file: string
-}
+import type { BundledPlugin } from "./plugin/sources.ts"
 
 export function bundledPlugins(): readonly BundledPlugin[] {
   const definitions = [

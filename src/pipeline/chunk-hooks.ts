@@ -1,6 +1,6 @@
 /** The `onChunk` and `onText` hooks over a stream: events are parsed, hooked, and written again. */
 import { CallContext } from "../plugin/point.ts"
-import type { ChatCompletionChunk } from "../protocol/openai.ts"
+import { type ChatCompletionChunk, hasChoices } from "../protocol/openai.ts"
 import { DONE, DONE_EVENT, encodeChunk, encodeData, eventData } from "../protocol/sse.ts"
 import type { Call } from "./call.ts"
 import { TextWindow } from "./text-hooks.ts"
@@ -117,7 +117,5 @@ function parse(data: string): unknown {
 }
 
 function isChunk(value: unknown): value is ChatCompletionChunk {
-  return (
-    typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
-  )
+  return hasChoices(value)
 }

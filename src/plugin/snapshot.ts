@@ -4,6 +4,7 @@
  */
 
 import type { GatewayError } from "../errors.ts"
+import { hasChoices } from "../protocol/openai.ts"
 import { pathMatcher } from "../protocol/path-pattern.ts"
 import {
   type AvailableProvider,
@@ -235,10 +236,6 @@ const ABILITY_RESULTS = {
     accepts: (value) => isNothing(value) || typeof value === "string",
   },
 } as const satisfies Record<string, ResultCheck>
-
-function hasChoices(value: unknown): boolean {
-  return isObject(value) && Array.isArray((value as { choices?: unknown }).choices)
-}
 
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null

@@ -102,3 +102,10 @@ export type DeepReadonly<T> = T extends (...args: never[]) => unknown
   : T extends object
     ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
     : T
+
+/** Whether a value has the one field that every completion and every chunk has. */
+export function hasChoices(value: unknown): value is { readonly choices: readonly unknown[] } {
+  return (
+    typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
+  )
+}

@@ -1,7 +1,7 @@
 /** What a provider returned, brought into one of two forms: a whole reply, or a stream that has begun. */
 import type { Awaitable, ProviderReply } from "../plugin/contract.ts"
 import { completionEvents } from "../protocol/completion-events.ts"
-import type { ChatCompletion, ChatCompletionChunk } from "../protocol/openai.ts"
+import { type ChatCompletion, type ChatCompletionChunk, hasChoices } from "../protocol/openai.ts"
 import { classifyErrorEvent, classifyResponse, readFault } from "../protocol/upstream-error.ts"
 import { type AttemptContext, connectionLost, invalidReply } from "./attempt-context.ts"
 import { beginStream, chunkReader, type StreamReply, wholeReader } from "./stream-source.ts"
@@ -111,9 +111,7 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<ChatCompletionC
 }
 
 function isCompletion(value: unknown): value is ChatCompletion {
-  return (
-    typeof value === "object" && value !== null && Array.isArray((value as { choices?: unknown }).choices)
-  )
+  return hasChoices(value)
 }
 
 const OPEN_BRACE = 0x7b

@@ -11,7 +11,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "errors.ts": [],
   "clock.ts": [],
   protocol: BASE,
-  config: [...BASE, "protocol/secrets.ts"],
+  config: BASE,
   telemetry: BASE,
   state: BASE,
   plugin: [...BASE, "protocol", "telemetry", "state", "config/units.ts"],
