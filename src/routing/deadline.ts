@@ -75,7 +75,9 @@ export class AttemptDeadline {
   #look(): void {
     const remainingMs = this.#remainingMs()
     if (remainingMs > 1) {
-      this.#cancel = this.#arm(remainingMs)
+      // A pause may end at any time, and then the short limit holds again.
+      const { betweenChunksMs } = this.#options.timeouts
+      this.#cancel = this.#arm(this.#isPaused ? Math.min(remainingMs, betweenChunksMs) : remainingMs)
       return
     }
     const { provider, timeouts, clock, startMs } = this.#options

@@ -41,6 +41,7 @@ export async function beginStream(reader: ByteReader, context: AttemptContext): 
     throw thrown
   }
   deadline.touch()
+  deadline.pause()
   return { kind: "stream", watcher, read, cancel }
 
   async function read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
