@@ -1,7 +1,7 @@
 /** The middlewares of one request: in by priority, out in reverse, and out only for those that went in. */
 import type { GatewayError } from "../errors.ts"
+import type { BoundMiddleware } from "../plugin/bindings.ts"
 import type { MiddlewareContext } from "../plugin/contract.ts"
-import type { BoundMiddleware } from "../plugin/snapshot.ts"
 
 export class MiddlewareRun {
   readonly #middlewares: readonly BoundMiddleware[]

@@ -11,6 +11,8 @@ import type {
   ChatCompletionChunk,
   ChatRequest,
   DeepReadonly,
+  EmbeddingRequest,
+  EmbeddingResponse,
   Usage,
 } from "../protocol/openai.ts"
 
@@ -98,11 +100,34 @@ export interface PluginEmitter {
   cacheEvent(event: Omit<CacheEvent, "plugin" | "timestamp">): void
 }
 
-/** What `setup` returns: the abilities of the plugin's type, hooks, and a clean-up. */
-export type Abilities<T extends PluginType = PluginType> = AbilitiesByType[T] & {
+/** What `setup` returns: the abilities of the plugin's type, and those that every type may have. */
+export type Abilities<T extends PluginType = PluginType> = AbilitiesByType[T] & CommonAbilities
+
+/** What a plugin of any type may return. */
+export interface CommonAbilities {
   readonly hooks?: Hooks
+  /**
+   * Answers requests to `/plugins/<name>` and below, whatever their method. They are authenticated like those to
+   * `/v1`, unless `public` is true. Throw `GatewayError` to answer with an error body.
+   */
+  fetch?(request: Request, context: FetchContext): Awaitable<Response>
+  /** Lets everybody who can connect use `fetch`, without a key. */
+  readonly public?: boolean
   /** Runs once when this version is disposed, before the `onDispose` clean-ups. */
   shutdown?(): Awaitable<void>
+}
+
+export interface FetchContext {
+  readonly requestId: string
+  readonly traceId: string
+  /** Who asks; `anonymous` where the plugin is public and no credential was sent. */
+  readonly principal: Principal
+  /** The peer's address. */
+  readonly clientIp: string
+  /** The path below `/plugins/<name>`, without the query: `/` or `/a/b`. */
+  readonly path: string
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal
 }
 
 interface AbilitiesByType {
@@ -131,13 +156,23 @@ export interface ModelInfo {
 export interface ProviderAbilities {
   readonly models: readonly (string | ModelInfo)[]
   /**
+   * The models as they are now. Asked when the plugin comes into service and every minute from then on; until the
+   * first answer, and where it throws, the models known last are served, at first `models`.
+   */
+  listModels?(context: { signal: AbortSignal }): Awaitable<readonly (string | ModelInfo)[]>
+  /**
    * Answers one attempt. Return a `Response` to pass an upstream's bytes through (any status: the gateway
    * classifies it), a completion, or for `call.stream` an async iterable of chunks.
    * Throw `GatewayError("upstream_…")` to choose how the failure counts; anything else counts as a server error.
    */
   chat(call: ProviderCall): Awaitable<ProviderReply>
-  /** Resolves when the provider can serve; throws why not. */
-  healthCheck?(options: { signal: AbortSignal }): Awaitable<void>
+  /**
+   * Answers one attempt at embeddings. Return a `Response` to pass an upstream's bytes through, or the object.
+   * Without it the provider's models are not tried for embeddings.
+   */
+  embed?(call: EmbedCall): Awaitable<Response | EmbeddingResponse>
+  /** Resolves when the provider can serve; throws why not. One that cannot is tried after those that can. */
+  healthCheck?(context: { signal: AbortSignal }): Awaitable<void>
   /** Expected price of a request in US dollars, or null where it is not known. */
   estimateCost?(request: DeepReadonly<ChatRequest>): number | null
 }
@@ -150,6 +185,22 @@ export interface ProviderCall {
   readonly stream: boolean
   /** The request with this provider's model name, parsed when first read. */
   readonly request: DeepReadonly<ChatRequest>
+  /** The same as JSON bytes; the client's own where nothing was changed. */
+  readonly body: Uint8Array<ArrayBuffer>
+  /** 1 for the first try of the request. */
+  readonly attempt: number
+  /** Aborts when the client leaves, a deadline passes or another attempt won. */
+  readonly signal: AbortSignal
+}
+
+/** One attempt at embeddings. */
+export interface EmbedCall {
+  readonly requestId: string
+  readonly traceId: string
+  /** The model as this provider names it. */
+  readonly model: string
+  /** The request with this provider's model name, parsed when first read. */
+  readonly request: DeepReadonly<EmbeddingRequest>
   /** The same as JSON bytes; the client's own where nothing was changed. */
   readonly body: Uint8Array<ArrayBuffer>
   /** 1 for the first try of the request. */
@@ -253,9 +304,17 @@ export interface AvailableProvider {
 // ---------------------------------------------------------------------------------------------------
 // Cache, auth, monitoring, transform
 
+/**
+ * Keeps whole replies. The gateway asks before it routes a call and fills in afterwards; keys and values are its
+ * own, and mean nothing to the plugin.
+ */
 export interface CacheAbilities {
+  /** 0 to 100, higher is asked first; default 50. */
+  readonly priority?: number
   get(key: string): Awaitable<Uint8Array | undefined>
-  set(key: string, value: Uint8Array, options: { ttlMs: number }): Awaitable<void>
+  /** @param options.ttlMs how long to keep it, in milliseconds; the plugin's own default where it is not given */
+  set(key: string, value: Uint8Array, options: { ttlMs?: number }): Awaitable<void>
+  /** @returns whether there was such an entry */
   delete(key: string): Awaitable<boolean>
   clear(): Awaitable<void>
   stats(): Awaitable<CacheStats>
@@ -273,30 +332,88 @@ export interface CacheStats {
   readonly evictions: number
 }
 
+/** Says who callers are and what they may do. Whatever fails here, or takes too long, is a refusal. */
 export interface AuthAbilities {
-  /** Resolves a credential to a principal; undefined for one this plugin does not know. */
-  authenticate(token: string, context: { signal: AbortSignal }): Awaitable<Principal | undefined>
-  authorize?(principal: Principal, action: string, resource: string): Awaitable<boolean>
-  permissions?(userId: string): Awaitable<readonly string[]>
+  /** 0 to 100, higher is asked first; default 50. */
+  readonly priority?: number
+  /**
+   * Resolves a credential that is none of the configured keys; undefined for one that this plugin does not know.
+   * Throw `GatewayError("invalid_api_key", …)` for one that it knows to be bad.
+   */
+  authenticate(token: string, context: HookContext): Awaitable<Principal | undefined>
+  /**
+   * Whether `principal` may do `action` with `resource`. Asked for every caller, whoever said who that is:
+   * `model.use` with the model's name as the client wrote it; for callers of the admin API that this plugin or
+   * another one authenticated, `admin.read` or `admin.write` with the path. All plugins must agree.
+   */
+  authorize?(principal: Principal, action: string, resource: string, context: HookContext): Awaitable<boolean>
+  /** More permissions of a user, added to those of the principal that `authenticate` gave. */
+  permissions?(userId: string, context: HookContext): Awaitable<readonly string[]>
 }
 
+/** Receives, in batches and off the request path, what goes on in the gateway. */
 export interface MonitoringAbilities {
-  recordMetric?(metric: Metric): Awaitable<void>
-  recordEvent?(event: {
-    name: string
-    timestamp: number
-    attributes: Record<string, unknown>
-  }): Awaitable<void>
-  startTrace?(trace: { traceId: string; name: string }): Awaitable<void>
-  /** Text in the Prometheus exposition format. */
+  /** What `onMetric` is told, oldest first. */
+  recordMetric?(batch: readonly TimedMetric[]): Awaitable<void>
+  /** What happened to requests, providers, plugins and caches, oldest first. */
+  recordEvent?(batch: readonly MonitoringEvent[]): Awaitable<void>
+  /** Requests that have begun. */
+  startTrace?(batch: readonly TraceStart[]): Awaitable<void>
+  /** Text in the Prometheus exposition format, for `/metrics`. */
   export?(): Awaitable<string>
 }
 
+export interface TimedMetric extends Metric {
+  /** Milliseconds since the epoch. */
+  readonly timestamp: number
+}
+
+export interface MonitoringEvent {
+  /** The name of the hook that is told the same: `onResponse`, `onProviderSwitch` … */
+  readonly name: string
+  /** Milliseconds since the epoch. */
+  readonly timestamp: number
+  /** Plain data, without the content of requests and replies. */
+  readonly attributes: Readonly<Record<string, unknown>>
+}
+
+export interface TraceStart {
+  readonly traceId: string
+  readonly requestId: string
+  /** Method and route: `POST /v1/chat/completions`. */
+  readonly name: string
+  /** Milliseconds since the epoch. */
+  readonly startTime: number
+}
+
+/**
+ * Rewrites calls. Requests pass the transforms by priority, higher first; replies pass them the other way round, so
+ * that the one nearest to the provider sees what the provider sent. Return nothing to leave things as they are.
+ */
 export interface TransformAbilities {
-  transformRequest?(request: ChatRequest): Awaitable<ChatRequest>
-  transformResponse?(response: ChatCompletion): Awaitable<ChatCompletion>
-  transformChunk?(chunk: ChatCompletionChunk): Awaitable<ChatCompletionChunk | null>
+  /** 0 to 100, higher is nearer to the client; default 50. */
+  readonly priority?: number
+  /** Frozen: return a changed copy. */
+  transformRequest?(
+    request: DeepReadonly<ChatRequest>,
+    context: TransformContext,
+  ): Awaitable<DeepReadonly<ChatRequest> | void>
+  transformResponse?(
+    response: DeepReadonly<ChatCompletion>,
+    context: TransformContext,
+  ): Awaitable<DeepReadonly<ChatCompletion> | void>
+  /** Each chunk of a streamed reply; null drops it. */
+  transformChunk?(
+    chunk: DeepReadonly<ChatCompletionChunk>,
+    context: TransformContext,
+  ): Awaitable<DeepReadonly<ChatCompletionChunk> | null | void>
+  /** Asked once for each format, with `openai-chat`; one that says no is left out. */
   supportsFormat(format: string): boolean
+}
+
+export interface TransformContext extends HookContext, CallEvent {
+  /** Values that the transforms of this call share: a map for what one step leaves for another. */
+  readonly values: Map<string, unknown>
 }
 
 // ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /** One loaded version of a plugin, from its `setup` to its disposal. */
 import { GatewayError, messageOf } from "../errors.ts"
+import type { Conduct } from "./conduct.ts"
 import type { Abilities, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
 import { Lifetime } from "./lifetime.ts"
 import type { ModuleHost, PluginModule } from "./module-host.ts"
@@ -33,6 +34,7 @@ interface InstanceOptions {
   readonly settings: PluginSettings | undefined
   readonly services: PluginServices
   readonly stats: PluginStats
+  readonly conduct: Conduct
   /** Cuts `setup` short; its reason is thrown. */
   readonly signal: AbortSignal
 }
@@ -53,6 +55,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Deadline of each call into the plugin. */
   readonly timeoutMs: number
   readonly stats: PluginStats
+  readonly conduct: Conduct
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
@@ -61,7 +64,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   #disposal: Promise<void> | undefined
 
   private constructor(options: InstanceOptions, lifetime: Lifetime, abilities: Abilities<T>, type: T) {
-    const { definition, module, source, settings, services, stats } = options
+    const { definition, module, source, settings, services, stats, conduct } = options
     this.name = definition.name
     this.version = definition.version
     this.type = type
@@ -72,6 +75,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
     this.failurePolicy = settings?.onError ?? defaultPolicy(type)
     this.timeoutMs = settings?.timeoutMs ?? DEFAULT_CALL_TIMEOUT_MS
     this.stats = stats
+    this.conduct = conduct
     this.#module = module
     this.#lifetime = lifetime
     this.#outside = services.moduleHost.outside
@@ -96,6 +100,18 @@ export class PluginInstance<T extends PluginType = PluginType> {
       module.dispose()
       throw thrown
     }
+  }
+
+  /** Counts a call that ended, well or not. */
+  called(elapsedMs: number): void {
+    this.stats.recordCall(elapsedMs)
+    this.conduct.called()
+  }
+
+  /** Counts a call that failed, or was cut at its deadline. */
+  failed(reason: string, kind: "error" | "timeout"): void {
+    this.stats.recordError(reason, kind)
+    this.conduct.failed(reason)
   }
 
   /** Calls `fn` in the plugin's context, so that what it opens goes when the plugin goes. */

@@ -4,6 +4,7 @@
  */
 import { GatewayError, messageOf } from "../errors.ts"
 import type { PluginBuilder } from "./build.ts"
+import { Conduct } from "./conduct.ts"
 import type { PluginLoadEvent, PluginState } from "./contract.ts"
 import type { Generations } from "./generations.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
@@ -57,9 +58,11 @@ export class Launcher {
     const { log, clock } = services
     const stats = () =>
       roster.owner(record.name) === record ? this.#options.stats.of(record.name) : undefined
-    const onLateError = createLateErrorHandler({ record, log, clock, stats })
+    const conduct = new Conduct()
+    const onLateError = createLateErrorHandler({ record, log, clock, conduct, stats })
+    const options = { builder, services, signal, conduct, onLateError }
     try {
-      record.offer(await this.#limited(() => loadPlugin(record, { builder, services, signal, onLateError })))
+      record.offer(await this.#limited(() => loadPlugin(record, options)))
     } catch (thrown) {
       throw signal.aborted ? signal.reason : this.fail(record, thrown)
     }
@@ -125,7 +128,7 @@ export class Launcher {
 
   async #setUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal): Promise<PluginInstance> {
     const { services, roster, entry } = this.#options
-    const { definition, module, manifest } = candidate
+    const { definition, module, manifest, conduct } = candidate
     const settings = entry(manifest.name)
     record.settings = settings
     const obstacle = roster.unmet(manifest) ?? this.#misfit(manifest) ?? unsupported(manifest, settings)
@@ -133,7 +136,17 @@ export class Launcher {
     const stats = this.#options.stats.of(manifest.name)
     const { source, files } = record
     return this.#limited(() =>
-      PluginInstance.create({ definition, module, source, files, settings, services, stats, signal }),
+      PluginInstance.create({
+        definition,
+        module,
+        source,
+        files,
+        settings,
+        services,
+        stats,
+        conduct,
+        signal,
+      }),
     )
   }
 

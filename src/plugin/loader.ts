@@ -1,6 +1,7 @@
 /** Reads a plugin's code: builds it, imports it into a module registry of its own, checks its definition. */
 import { GatewayError, messageOf } from "../errors.ts"
 import type { PluginBuilder } from "./build.ts"
+import type { Conduct } from "./conduct.ts"
 import { type Candidate, manifestOf, type PluginRecord } from "./record.ts"
 import type { PluginServices } from "./setup-context.ts"
 import { positionOf, positionText } from "./source-position.ts"
@@ -11,6 +12,7 @@ interface LoadOptions {
   readonly services: PluginServices
   /** Gives up; its reason is thrown. */
   readonly signal: AbortSignal
+  readonly conduct: Conduct
   /** Told what the plugin's code throws when nobody waits for it. */
   onLateError(thrown: unknown): void
 }
@@ -23,7 +25,7 @@ export async function loadPlugin(record: PluginRecord, options: LoadOptions): Pr
   const { module, artefact } = await openModule(record, options)
   try {
     const definition = checkDefinition(module.exports, record.source)
-    return { definition, module, artefact, manifest: manifestOf(definition) }
+    return { definition, module, artefact, manifest: manifestOf(definition), conduct: options.conduct }
   } catch (thrown) {
     module.dispose()
     throw thrown

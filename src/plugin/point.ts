@@ -168,7 +168,7 @@ export class PluginPoint<A extends unknown[], R> {
     stats.calls++
     stats.totalTimeMs += elapsedMs
     duration.record(elapsedMs / 1000)
-    this.instance.stats.recordCall(elapsedMs)
+    this.instance.called(elapsedMs)
   }
 
   #failed(thrown: unknown, startMs: number): undefined {
@@ -181,7 +181,7 @@ export class PluginPoint<A extends unknown[], R> {
     stats.errors++
     if (isTimeout) stats.timeouts++
     const message = messageOf(thrown)
-    this.instance.stats.recordError(`${this.name}: ${message}`, isTimeout ? "timeout" : "error")
+    this.instance.failed(`${this.name}: ${message}`, isTimeout ? "timeout" : "error")
     this.#report(thrown)
     if (this.instance.failurePolicy === "disable") {
       this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)

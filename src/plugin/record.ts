@@ -2,6 +2,7 @@
 import type { TObject } from "@sinclair/typebox"
 import { GatewayError } from "../errors.ts"
 import { hashOf, type SourcePrint } from "./build.ts"
+import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition, PluginState, PluginType } from "./contract.ts"
 import type { PluginInstance, PluginSettings } from "./instance.ts"
 import { createLimiter } from "./limiter.ts"
@@ -25,6 +26,7 @@ export interface Candidate {
   readonly module: PluginModule
   readonly manifest: PluginManifest
   readonly artefact: string | undefined
+  readonly conduct: Conduct
 }
 
 export interface RecordedError {

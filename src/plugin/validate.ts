@@ -3,6 +3,7 @@ import { GatewayError, messageOf } from "../errors.ts"
 import { closest } from "../protocol/similar.ts"
 import {
   type Abilities,
+  type CommonAbilities,
   HOOK_NAMES,
   PLUGIN_TYPES,
   type PluginDefinition,
@@ -55,6 +56,7 @@ const must = (demand: string, isMet: Rule["isMet"]): Rule => ({ isOptional: fals
 const may = (demand: string, isMet: Rule["isMet"]): Rule => ({ isOptional: true, isMet, demand })
 
 const isFunction = (value: unknown) => typeof value === "function"
+const isBoolean = (value: unknown) => typeof value === "boolean"
 const isTexts = (value: unknown) => Array.isArray(value) && value.every((item) => typeof item === "string")
 const isPercent = (value: unknown) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 100
 
@@ -86,13 +88,17 @@ const DEFINITION_RULES = {
 
 const COMMON_RULES = {
   hooks: may("must be an object of hook functions", isRecord),
+  fetch: optionalMethod,
+  public: may("must be true or false", isBoolean),
   shutdown: optionalMethod,
-} as const satisfies Rules
+} as const satisfies Readonly<Record<keyof CommonAbilities, Rule>>
 
 const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>, Rule>> } = {
   provider: {
     models: must("must be a list of model names or { id, … } objects", isModels),
+    listModels: optionalMethod,
     chat: method,
+    embed: optionalMethod,
     healthCheck: optionalMethod,
     estimateCost: optionalMethod,
   },
@@ -105,14 +111,15 @@ const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>
   },
   router: { priority, routeRequest: method, selectProvider: method },
   cache: {
+    priority,
     get: method,
     set: method,
     delete: method,
     clear: method,
     stats: method,
-    distributed: must("must be true or false", (value) => typeof value === "boolean"),
+    distributed: must("must be true or false", isBoolean),
   },
-  auth: { authenticate: method, authorize: optionalMethod, permissions: optionalMethod },
+  auth: { priority, authenticate: method, authorize: optionalMethod, permissions: optionalMethod },
   monitoring: {
     recordMetric: optionalMethod,
     recordEvent: optionalMethod,
@@ -120,6 +127,7 @@ const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>
     export: optionalMethod,
   },
   transform: {
+    priority,
     transformRequest: optionalMethod,
     transformResponse: optionalMethod,
     transformChunk: optionalMethod,
@@ -127,7 +135,7 @@ const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>
   },
 }
 
-type OwnAbility<T extends PluginType> = Exclude<keyof Abilities<T>, keyof typeof COMMON_RULES>
+type OwnAbility<T extends PluginType> = Exclude<keyof Abilities<T>, keyof CommonAbilities>
 
 function brokenRules(subject: Readonly<Record<string, unknown>>, rules: Rules): string[] {
   return Object.entries(rules).flatMap(([key, { isOptional, isMet, demand }]) => {

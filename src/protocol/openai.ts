@@ -56,6 +56,25 @@ export interface Usage {
   [field: string]: unknown
 }
 
+/** Source: https://platform.openai.com/docs/api-reference/embeddings */
+export interface EmbeddingRequest {
+  model: string
+  input: string | string[] | number[] | number[][]
+  encoding_format?: "float" | "base64" | null
+  dimensions?: number | null
+  user?: string | null
+  [field: string]: unknown
+}
+
+export interface EmbeddingResponse {
+  object: "list"
+  /** A vector as numbers, or as base64 of little-endian 32-bit floats. */
+  data: { object: "embedding"; index: number; embedding: number[] | string; [field: string]: unknown }[]
+  model: string
+  usage: { prompt_tokens: number; total_tokens: number; [field: string]: unknown }
+  [field: string]: unknown
+}
+
 export interface ChatCompletion {
   id: string
   object: "chat.completion"

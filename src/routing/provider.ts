@@ -72,14 +72,14 @@ export function pluginProvider(instance: PluginInstance<"provider">): RoutedProv
       } finally {
         forget()
         call.signal.removeEventListener("abort", abort)
-        instance.stats.recordCall(performance.now() - startMs)
+        instance.called(performance.now() - startMs)
       }
     },
   }
 
   function attribute(thrown: unknown, call: ProviderCall): unknown {
     if (thrown instanceof GatewayError || call.signal.aborted) return thrown
-    instance.stats.recordError(`chat: ${messageOf(thrown)}`, "error")
+    instance.failed(`chat: ${messageOf(thrown)}`, "error")
     return new GatewayError(
       "upstream_server_error",
       `provider plugin "${name}" failed in chat: ${messageOf(thrown)}`,

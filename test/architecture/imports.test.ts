@@ -57,10 +57,12 @@ test("only http imports Elysia, and plugins share it through the plugin host", (
   expect(importers.filter((file) => !file.startsWith("src/http/"))).toEqual([])
 })
 
-test("bundled plugins import only leapgate/plugin", () => {
+test("bundled plugins import only leapgate/plugin and packages", () => {
   const imports = importsOf("plugins/**/*.ts").filter(({ file }) => !file.endsWith(".test.ts"))
   expect(imports.length).toBeGreaterThan(0)
-  expect(imports.filter(({ target }) => target !== "leapgate/plugin")).toEqual([])
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"))
+  const allowed = ["leapgate/plugin", ...Object.keys(dependencies)]
+  expect(imports.filter(({ target }) => !allowed.includes(target))).toEqual([])
 })
 
 function isAllowed(from: string, to: string): boolean {

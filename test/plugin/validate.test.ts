@@ -130,7 +130,7 @@ describe("the abilities", () => {
 
   test("may not be nothing", () => {
     expect(abilitiesFault("auth", undefined)).toBe(
-      'setup of plugin "echo" returned nothing: return an object with the abilities of type "auth": authenticate, authorize, permissions',
+      'setup of plugin "echo" returned nothing: return an object with the abilities of type "auth": priority, authenticate, authorize, permissions',
     )
   })
 
