@@ -98,16 +98,18 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
     onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
   })
-  const fleet = createFleet({
-    registry,
-    log,
-    peers: membership?.peers,
-    keep: membership?.keep,
-    read,
-    catchUp: async () => {
-      if (watcher !== undefined) await registry.sync()
+  const fleet = createFleet(
+    {
+      registry,
+      log,
+      keep: (overrides) => membership?.keep(overrides),
+      read,
+      catchUp: async () => {
+        if (watcher !== undefined) await registry.sync()
+      },
     },
-  })
+    membership?.peers,
+  )
   let view = compileView(registry.current)
   const deps = {
     version,

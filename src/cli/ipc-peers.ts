@@ -1,5 +1,6 @@
 /** The other serving processes, reached through the supervisor. */
 import type { Clock } from "../clock.ts"
+import { GatewayError } from "../errors.ts"
 import type { Asked, Peers, Question, Reply } from "../plugin/fleet.ts"
 import type { FromSupervisor, ToSupervisor } from "./messages.ts"
 
@@ -83,6 +84,12 @@ class Round {
   readonly #replies = Promise.withResolvers<readonly Reply[]>()
   readonly #waitsFor = new Set<number>()
   readonly #have: Reply[] = []
+  #isPlaced = false
+
+  constructor() {
+    // Who only wants the replies need not care.
+    this.placed.catch(() => {})
+  }
 
   get placed(): Promise<void> {
     return this.#placed.promise
@@ -94,6 +101,7 @@ class Round {
 
   begin(pids: readonly number[]): void {
     for (const pid of pids) this.#waitsFor.add(pid)
+    this.#isPlaced = true
     this.#placed.resolve()
     this.#look()
   }
@@ -112,11 +120,17 @@ class Round {
   giveUp(): void {
     for (const pid of this.#waitsFor) this.#have.push({ pid, isSilent: true })
     this.#waitsFor.clear()
-    this.#placed.resolve()
+    if (!this.#isPlaced) this.#placed.reject(unreachable())
     this.#look()
   }
 
   #look(): void {
     if (this.#waitsFor.size === 0) this.#replies.resolve(this.#have)
   }
+}
+
+function unreachable(): GatewayError {
+  const message =
+    "it was done here, but the supervisor does not pass it on to the other processes; send it again"
+  return new GatewayError("processes_disagree", message)
 }
