@@ -40,7 +40,7 @@ export interface GatewayOptions {
 }
 
 /** A process's place among those that serve together, and in the line of those that were started before it. */
-export interface Membership {
+interface Membership {
   /** From 1 on; the one that is started in the place of another has its number. */
   readonly number: number
   /** None where it serves alone. */
