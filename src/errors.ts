@@ -90,6 +90,7 @@ export const ERRORS = {
   plugin_unsupported: invalid(422),
   plugin_failed: server(503, true),
   plugin_timeout: timeout(503),
+  processes_disagree: server(503, true),
 
   // The gateway itself
   config_invalid: invalid(400),

@@ -5,11 +5,15 @@ import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import { createApp, type Surface } from "./http/app.ts"
-import { type Listener, listen } from "./http/server.ts"
+import { type Listener, listen, type Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import { createFleet, type Peers } from "./plugin/fleet.ts"
+import { readHooks } from "./plugin/hook-stats.ts"
 import { PointBook } from "./plugin/point.ts"
+import type { Readings, Topic } from "./plugin/readings.ts"
+import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
@@ -17,6 +21,7 @@ import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
+import { renderFamilies } from "./telemetry/exposition.ts"
 import type { RootLogger } from "./telemetry/logger.ts"
 import { startProcessMetrics } from "./telemetry/process-metrics.ts"
 import { MetricStore } from "./telemetry/store.ts"
@@ -30,11 +35,29 @@ export interface GatewayOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly version: string
   readonly log: RootLogger
+  /** Where this process is one of a supervisor's. */
+  readonly membership?: Membership
+}
+
+/** A process's place among those that serve together, and in the line of those that were started before it. */
+interface Membership {
+  /** From 1 on; the one that is started in the place of another has its number. */
+  readonly number: number
+  /** None where it serves alone. */
+  readonly peers: Peers | undefined
+  /** Whether others have had the addresses before. */
+  readonly isFurther: boolean
+  /** What was switched against the configuration so far. */
+  readonly overrides: Overrides | undefined
+  /** Keeps that for the next ones. */
+  keep(overrides: Overrides): void
 }
 
 export interface Gateway {
   readonly url: string
   readonly adminUrl: string
+  /** Those it listens on. */
+  readonly ports: { readonly main: number; readonly admin: number }
   /** Loads the plugins and opens the listeners. @throws GatewayError `bind_refused` */
   start(): Promise<void>
   /** Reads the configuration again. @throws GatewayError `config_invalid`; then nothing has changed */
@@ -44,7 +67,7 @@ export interface Gateway {
 }
 
 export async function createGateway(options: GatewayOptions): Promise<Gateway> {
-  const { env, version, log } = options
+  const { env, version, log, membership } = options
   const clock = systemClock
   const metrics = new MetricStore()
   const stopProcessMetrics = startProcessMetrics(metrics, { version })
@@ -75,6 +98,18 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
     onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
   })
+  const fleet = createFleet(
+    {
+      registry,
+      log,
+      keep: (overrides) => membership?.keep(overrides),
+      read,
+      catchUp: async () => {
+        if (watcher !== undefined) await registry.sync()
+      },
+    },
+    membership?.peers,
+  )
   let view = compileView(registry.current)
   const deps = {
     version,
@@ -84,6 +119,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     activeRequests: metrics.gauge("http.server.active_requests", {}),
     call: { clock, log, latency, metrics: new CallMetrics(metrics) },
     registry,
+    fleet,
     points,
     view: () => view,
     isReady: () => isReady,
@@ -96,6 +132,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     get adminUrl() {
       return listeners.at(-1)?.url ?? ""
     },
+    get ports() {
+      return { main: listeners[0]?.port ?? 0, admin: listeners.at(-1)?.port ?? 0 }
+    },
     start,
     reload,
     stop,
@@ -103,7 +142,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function start(): Promise<void> {
     refuseOpenBind(config)
+    if (membership?.overrides !== undefined) registry.adopt(membership.overrides)
     await loadPlugins()
+    await fleet.join()
     listeners = openListeners(config)
     isReady = true
     if (config.providers.length === 0) void findOllama()
@@ -118,7 +159,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   function open(surface: Surface, host: string, port: number): Listener {
-    return listen({ host, port, app: (connections) => createApp(surface, { ...deps, ...connections }).fetch })
+    const sharing = sharingOf(membership)
+    return listen({
+      host,
+      port,
+      sharing,
+      app: (connections) => createApp(surface, { ...deps, ...connections }).fetch,
+    })
   }
 
   async function loadPlugins(): Promise<void> {
@@ -156,6 +203,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       settings = compileSettings(config)
       view = compileView(registry.current)
       await registry.applyEntries()
+      fleet.keep()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
       log.info("configuration reloaded", { reason })
     } catch (thrown) {
@@ -178,10 +226,24 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   /** For `on_error: disable`. */
   function disable(plugin: string, reason: string): void {
+    const isNews = registry.get(plugin) !== undefined
     try {
       registry.disable(plugin, { reason, force: true })
+      if (isNews) fleet.tell({ op: "disable", name: plugin, reason, force: true })
     } catch (thrown) {
       log.warn("a failing plugin could not be switched off", { plugin, reason: messageOf(thrown) })
+    }
+  }
+
+  function read<T extends Topic>(topic: T): Readings[T["about"]]
+  function read(topic: Topic): Readings[Topic["about"]] {
+    switch (topic.about) {
+      case "plugins":
+        return registry.list()
+      case "hooks":
+        return readHooks(points, registry.current)
+      case "metrics":
+        return renderFamilies(metrics, topic.format, `process="${membership?.number ?? 1}"`)
     }
   }
 
@@ -222,6 +284,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 const FIXED_AT_START = [
   "server.host",
   "server.port",
+  "server.workers",
   "admin.listen",
   "plugins.enabled",
   "plugins.directory",
@@ -237,4 +300,9 @@ const FIXED_AT_START = [
 function settingOf(config: Config, name: (typeof FIXED_AT_START)[number]): unknown {
   const [section, key] = name.split(".") as ["server" | "admin" | "plugins", string]
   return (config[section] as Readonly<Record<string, unknown>>)[key]
+}
+
+function sharingOf(membership: Membership | undefined): Sharing {
+  if (membership?.peers === undefined) return "none"
+  return membership.isFurther ? "further" : "first"
 }

@@ -1,7 +1,10 @@
 /**
- * The parent of the serving process. It sets what Bun reads only when a process starts, and starts another
- * one when the serving process crashes or hangs. It loads before anything is served, so it imports next to nothing.
+ * The parent of the serving processes. It sets what Bun reads only when a process starts, starts another one when a
+ * serving process crashes or hangs, and passes on what they tell each other. It loads before anything is served, so it
+ * imports next to nothing; how many processes are to serve, the first one tells it.
  */
+import type { Plan, ToSupervisor } from "./messages.ts"
+import { createRelay, type Relay } from "./relay.ts"
 import { followStopSignals } from "./stop-signals.ts"
 
 /** In the environment of a serving process that has a supervisor. */
@@ -52,20 +55,37 @@ export function ownCommand(): readonly string[] {
     : [process.execPath, ...process.execArgv, Bun.main, ...args]
 }
 
-/** @returns the exit code, once the serving process was told to end or could not start. */
+/** @returns the exit code, once the serving processes were told to end or the first one could not start. */
 export async function supervise({ command, env, timings = TIMINGS }: SupervisorOptions): Promise<number> {
   const orders = followSignals()
-  let delayMs = timings.restartMinMs
-  let hasServed = false
-  for (;;) {
-    const life = await serveOnce({ command, env, timings, orders })
-    hasServed ||= life.wasReady
-    if (orders.isStopping() || life.code === 0 || !hasServed) return life.code
-    if (life.durationMs >= timings.healthyAfterMs) delayMs = timings.restartMinMs
-    log("error", "the serving process ended; another one is started", { exitCode: life.code, delayMs })
-    await orders.stoppedWithin(delayMs)
-    if (orders.isStopping()) return 0
-    delayMs = Math.min(delayMs * 2, timings.restartMaxMs)
+  const announcer = createAnnouncer()
+  const others: Promise<number>[] = []
+  const relay = createRelay({
+    onPlan(plan, announcement) {
+      announcer.expect(plan, announcement)
+      for (let number = 2; number <= plan.workers; number++) others.push(keepServing(number))
+    },
+  })
+  const code = await keepServing(1)
+  const codes = [code, ...(await Promise.all(others))]
+  return codes.find((code) => code !== 0) ?? 0
+
+  /** The first process shows that a start can succeed; without that there is nothing to start again. */
+  async function keepServing(number: number): Promise<number> {
+    let delayMs = timings.restartMinMs
+    let hasServed = number > 1
+    while (!orders.isStopping()) {
+      const life = await serveOnce({ number, command, env, timings, orders, relay, announcer })
+      hasServed ||= life.wasReady
+      const wasToldToEnd = life.code === 0 && others.length === 0
+      if (orders.isStopping() || wasToldToEnd || !hasServed) return life.code
+      if (life.durationMs >= timings.healthyAfterMs) delayMs = timings.restartMinMs
+      const fields = { process: number, exitCode: life.code, delayMs }
+      log("error", "a serving process ended; another one is started", fields)
+      await orders.stoppedWithin(delayMs)
+      delayMs = Math.min(delayMs * 2, timings.restartMaxMs)
+    }
+    return 0
   }
 }
 
@@ -76,21 +96,28 @@ interface Life {
 }
 
 interface LifeOptions extends Required<SupervisorOptions> {
+  readonly number: number
   readonly orders: Orders
+  readonly relay: Relay
+  readonly announcer: Announcer
 }
 
-async function serveOnce({ command, env, timings, orders }: LifeOptions): Promise<Life> {
+async function serveOnce(options: LifeOptions): Promise<Life> {
+  const { number, timings, orders, relay, announcer } = options
   const startedAt = performance.now()
   let heardAt = startedAt
   let wasReady = false
   let isReloadDue = false
-  const child = spawn(command, env, (message) => {
+  const child = spawn(options, (message) => {
     heardAt = performance.now()
-    if (message !== READY) return
-    wasReady = true
-    if (isReloadDue) child?.kill("SIGHUP")
+    if (message === READY) {
+      wasReady = true
+      announcer.ready(number)
+      if (isReloadDue) child?.kill("SIGHUP")
+    } else if (typeof message === "object") relay.receive(member, message as ToSupervisor)
   })
   if (child === undefined) return { code: 1, wasReady, durationMs: 0 }
+  const member = { number, pid: child.pid, send: (message: unknown) => tell(child, message) }
 
   let checkedAt = startedAt
   const check = setInterval(() => {
@@ -99,7 +126,8 @@ async function serveOnce({ command, env, timings, orders }: LifeOptions): Promis
     if (now - checkedAt > timings.heartbeatTimeoutMs / 2) heardAt = now
     checkedAt = now
     if (now - heardAt <= timings.heartbeatTimeoutMs) return
-    log("error", "the serving process hangs and is killed", { silentMs: Math.round(now - heardAt) })
+    const fields = { process: number, silentMs: Math.round(now - heardAt) }
+    log("error", "a serving process hangs and is killed", fields)
     child.kill("SIGKILL")
   }, timings.checkEveryMs)
 
@@ -111,12 +139,42 @@ async function serveOnce({ command, env, timings, orders }: LifeOptions): Promis
   const code = await child.exited
   release()
   clearInterval(check)
+  relay.leave(member)
   return { code, wasReady, durationMs: performance.now() - startedAt }
 }
 
+function tell(child: Bun.Subprocess, message: unknown): void {
+  try {
+    child.send(message)
+  } catch {
+    // It has ended, which is seen elsewhere.
+  }
+}
+
+interface Announcer {
+  expect(plan: Plan, announcement: string): void
+  ready(number: number): void
+}
+
+/** Says once that all serve; where there is one process, it says so itself. */
+function createAnnouncer(): Announcer {
+  const ready = new Set<number>()
+  let due: { readonly workers: number; readonly text: string } | undefined
+  return {
+    expect({ workers }, text) {
+      if (workers > 1) due = { workers, text }
+    },
+    ready(number) {
+      ready.add(number)
+      if (due === undefined || ready.size < due.workers) return
+      console.log(due.text)
+      due = undefined
+    },
+  }
+}
+
 function spawn(
-  command: readonly string[],
-  env: SupervisorOptions["env"],
+  { command, env }: SupervisorOptions,
   onMessage: (message: unknown) => void,
 ): Bun.Subprocess | undefined {
   try {
@@ -132,7 +190,7 @@ function spawn(
       ipc: onMessage,
     })
   } catch (thrown) {
-    log("error", "the serving process cannot be started", { command: command[0], reason: String(thrown) })
+    log("error", "a serving process cannot be started", { command: command[0], reason: String(thrown) })
     return undefined
   }
 }
@@ -143,7 +201,7 @@ interface Orders {
   isStopping(): boolean
   /** Resolves after `ms`, or as soon as this process is told to stop. */
   stoppedWithin(ms: number): Promise<void>
-  /** Where signals go from now on, until the returned function is called. */
+  /** Passes signals on to this receiver too, until the returned function is called. */
   passTo(receiver: (signal: Order) => void): () => void
 }
 
@@ -151,28 +209,29 @@ interface Orders {
 function followSignals(): Orders {
   const stopped = Promise.withResolvers<void>()
   let isStopping = false
-  let receiver: (signal: Order) => void = () => {}
+  const receivers = new Set<(signal: Order) => void>()
+  const pass = (signal: Order) => {
+    for (const receive of receivers) receive(signal)
+  }
 
   followStopSignals({
     first(signal) {
       isStopping = true
       stopped.resolve()
-      receiver(signal)
+      pass(signal)
     },
-    again: () => receiver("SIGKILL"),
+    again: () => pass("SIGKILL"),
   })
-  process.on("SIGHUP", () => receiver("SIGHUP"))
+  process.on("SIGHUP", () => pass("SIGHUP"))
 
   return {
     isStopping: () => isStopping,
     async stoppedWithin(ms) {
       await Promise.race([stopped.promise, Bun.sleep(ms)])
     },
-    passTo(next) {
-      receiver = next
-      return () => {
-        receiver = () => {}
-      }
+    passTo(receiver) {
+      receivers.add(receiver)
+      return () => void receivers.delete(receiver)
     },
   }
 }

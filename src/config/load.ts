@@ -13,13 +13,19 @@ import { fitVariables, schemaProblems } from "./schema-problems.ts"
 import { parseTree } from "./tree.ts"
 import { expandVariables, type VariableSource, type VariableUse } from "./variables.ts"
 
+interface Overrides {
+  readonly host?: string
+  readonly port?: number
+  readonly adminListen?: string
+}
+
 export interface LoadOptions {
   /** The file to read. None: `config.yaml` in `cwd` if there is one, else the built-in default. */
   readonly path?: string | undefined
   /** Read this instead of the file; `path` then only names it. */
   readonly text?: string
   /** What the command line says; wins over the file. */
-  readonly overrides?: { readonly host?: string; readonly port?: number }
+  readonly overrides?: Overrides
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
 }
@@ -128,9 +134,13 @@ function withoutNulls(value: unknown, path: readonly string[] = []): unknown {
   )
 }
 
-function withOverrides(value: unknown, overrides: LoadOptions["overrides"]): unknown {
+function withOverrides(value: unknown, { adminListen, ...address }: Overrides = {}): unknown {
   const server = valueAt(value, "server")
-  if (typeof server === "object" && server !== null) Object.assign(server, overrides)
+  if (typeof server === "object" && server !== null) Object.assign(server, address)
+  const admin = valueAt(value, "admin")
+  if (adminListen !== undefined && typeof admin === "object" && admin !== null) {
+    Object.assign(admin, { listen: adminListen })
+  }
   return value
 }
 

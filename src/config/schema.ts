@@ -14,6 +14,7 @@ const ServerSchema = Type.Object(
   {
     host: Type.String({ default: "127.0.0.1", description: "Address to listen on" }),
     port: Type.Integer({ minimum: 0, maximum: 65535, default: 8080, description: "0 picks a free port" }),
+    workers: Type.Integer({ minimum: 1, default: 1, description: "Processes that serve, on one port" }),
     body_limit: Bytes({ default: "32MiB", description: "Largest request body" }),
     drain_timeout: Duration({
       default: "30s",

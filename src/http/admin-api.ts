@@ -1,39 +1,41 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
 import { GatewayError } from "../errors.ts"
-import { HOOK_NAMES } from "../plugin/contract.ts"
+import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PointStats } from "../plugin/point.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
+import { gatherHooks, gatherPlugin, gatherPlugins } from "./gathered.ts"
 import { isLoopbackAddress } from "./host-guard.ts"
 import { isSameSecret } from "./key-ring.ts"
 import { ownRoutes } from "./operations.ts"
 import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
-  const { registry } = deps
+  const { fleet } = deps
   return ownRoutes("admin-api")
     .onBeforeHandle(function authoriseAdmin({ exchange }) {
       authorise(exchange, deps)
     })
-    .get("/admin/plugins", () => {
-      const plugins = registry.list()
+    .get("/admin/plugins", async () => {
+      const plugins = await gatherPlugins(deps)
       return jsonReply({ plugins, count: plugins.length })
     })
-    .get("/admin/plugins/hooks/stats", () => jsonReply({ hooks: hookStats(deps) }))
-    .get("/admin/plugins/:name", ({ params }) => jsonReply(registry.getInfo(params.name)))
-    .get("/admin/plugins/:name/metrics", ({ params: { name } }) =>
-      jsonReply({ plugin: name, metrics: registry.getInfo(name).metrics }),
-    )
+    .get("/admin/plugins/hooks/stats", async () => jsonReply({ hooks: hooksBody(await gatherHooks(deps)) }))
+    .get("/admin/plugins/:name", async ({ params }) => jsonReply(await gatherPlugin(deps, params.name)))
+    .get("/admin/plugins/:name/metrics", async ({ params: { name } }) => {
+      const { metrics } = await gatherPlugin(deps, name)
+      return jsonReply({ plugin: name, metrics })
+    })
     .post("/admin/plugins/:name/enable", async ({ params: { name } }) => {
-      await registry.enable(name)
+      await fleet.run({ op: "enable", name })
       return jsonReply({ message: "plugin enabled", name })
     })
     .post("/admin/plugins/:name/disable", async ({ params: { name }, request }) => {
-      await registry.disable(name, { force: isForced(request) })
+      await fleet.run({ op: "disable", name, force: isForced(request) })
       return jsonReply({ message: "plugin disabled", name })
     })
     .post("/admin/plugins/:name/reload", async ({ params: { name } }) => {
-      await registry.reload(name)
+      await fleet.run({ op: "reload", name })
       return jsonReply({ message: "plugin reloaded", name })
     })
 }
@@ -73,19 +75,11 @@ function isForeignPage(headers: Headers): boolean {
   )
 }
 
-/** For every hook: how many plugins are registered for it now, and what its calls took since the start. */
-function hookStats({ points, view }: HttpDeps) {
-  const { hooks } = view().snapshot
+function hooksBody(hooks: HookReading) {
   return Object.fromEntries(
-    HOOK_NAMES.map((hook) => {
-      const records = [...points.records()].filter(({ point }) => point === hook)
-      return [
-        hook,
-        {
-          registered: hooks[hook].length,
-          plugins: Object.fromEntries(records.map(({ plugin, stats }) => [plugin, statsBody(stats)])),
-        },
-      ]
+    Object.entries(hooks).map(([hook, { registered, plugins }]) => {
+      const bodies = Object.entries(plugins).map(([plugin, stats]) => [plugin, statsBody(stats)])
+      return [hook, { registered, plugins: Object.fromEntries(bodies) }]
     }),
   )
 }

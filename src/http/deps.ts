@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts"
 import type { CallDeps } from "../pipeline/call.ts"
+import type { Fleet } from "../plugin/fleet.ts"
 import type { PointBook } from "../plugin/point.ts"
 import type { PluginRegistry } from "../plugin/registry.ts"
 import type { Logger } from "../telemetry/logger.ts"
@@ -16,6 +17,7 @@ export interface HttpDeps extends Connections {
   readonly activeRequests: Gauge
   readonly call: CallDeps
   readonly registry: PluginRegistry
+  readonly fleet: Fleet
   readonly points: PointBook
   /** The view that serves a request which arrives now. */
   view(): View

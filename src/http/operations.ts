@@ -1,7 +1,8 @@
 /** What operators' machines ask: health, readiness, the API's description, metrics. */
 import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
-import { renderMetrics } from "../telemetry/exposition.ts"
+import type { Fleet } from "../plugin/fleet.ts"
+import { type Exposition, joinFamilies, negotiateFormat, renderMetrics } from "../telemetry/exposition.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { openApi } from "./openapi.ts"
@@ -39,10 +40,26 @@ function ready(deps: HttpDeps): Response {
   return deps.isReady() ? jsonReply({ status: "ready" }) : jsonReply({ status: "not_ready" }, 503)
 }
 
-function metrics(request: Request, deps: HttpDeps): Response {
+async function metrics(request: Request, deps: HttpDeps): Promise<Response> {
   if (!deps.view().settings.servesMetrics) {
     throw new GatewayError("not_found", "metrics are switched off by telemetry.metrics.enabled")
   }
-  const { body, contentType } = renderMetrics(deps.metrics, request.headers.get("accept"))
+  const accept = request.headers.get("accept")
+  const { body, contentType } = deps.fleet.isAlone
+    ? renderMetrics(deps.metrics, accept)
+    : await metricsOfAll(deps.fleet, accept)
   return new Response(body, { headers: { "content-type": contentType } })
+}
+
+/**
+ * The series of every process, apart: a sum would fall when one of them ends or does not answer, which a scraper
+ * takes for a counter that began anew.
+ */
+async function metricsOfAll(fleet: Fleet, accept: string | null): Promise<Exposition> {
+  const format = negotiateFormat(accept)
+  const readings = await fleet.gather({ about: "metrics", format })
+  return joinFamilies(
+    readings.flatMap(({ value }) => (value === undefined ? [] : [value])),
+    format,
+  )
 }

@@ -26,9 +26,20 @@ export interface PluginInfo {
   readonly priority: number | null
   readonly metadata: Readonly<Record<string, unknown>>
   readonly dependencies: Readonly<Record<string, string>>
+  /** Where several processes serve: each one's view. */
+  readonly processes?: readonly ProcessInfo[]
 }
 
-interface PluginMetricsInfo {
+export interface ProcessInfo {
+  readonly pid: number
+  /** `unknown`: it did not answer in time. */
+  readonly state: PluginState | "unknown"
+  readonly version: string | null
+  readonly generation: number | null
+  readonly error: PluginErrorInfo | null
+}
+
+export interface PluginMetricsInfo {
   readonly calls: number
   readonly errors: number
   readonly timeouts: number

@@ -36,7 +36,7 @@ import { PluginMetrics } from "./plugin-metrics.ts"
 import type { PointBook } from "./point.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
 import { Rollout } from "./rollout.ts"
-import { Roster } from "./roster.ts"
+import { type Overrides, Roster } from "./roster.ts"
 import type { Snapshot } from "./snapshot.ts"
 import { type BundledPlugin, PluginSources } from "./sources.ts"
 import { StatsBook } from "./stats.ts"
@@ -146,8 +146,18 @@ export class PluginRegistry {
     return this.#catalogue.list()
   }
 
+  /** What the admin has set against the configuration: what a process that starts later has to know. */
+  overrides(): Overrides {
+    return this.#roster.overrides()
+  }
+
   // -------------------------------------------------------------------------------------------------
   // Loading
+
+  /** Takes over what another process was told, before anything is loaded. */
+  adopt(overrides: Overrides): void {
+    this.#roster.adopt(overrides)
+  }
 
   /** Loads the bundled plugins and those of the directory. A plugin that fails stops no other. */
   async loadAll(): Promise<LoadReport> {

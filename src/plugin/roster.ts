@@ -10,6 +10,12 @@ interface RosterOptions {
   readonly entry: (name: string) => PluginSettings | undefined
 }
 
+/** What the admin has set against the configuration, as plain data. */
+export interface Overrides {
+  /** By the name of the plugin: whether it was switched on or off. */
+  readonly enabled: Readonly<Record<string, boolean>>
+}
+
 export class Roster {
   readonly #options: RosterOptions
   readonly #bySource = new Map<string, PluginRecord>()
@@ -135,6 +141,15 @@ export class Roster {
       const record = this.find(name)
       if (record !== undefined && this.#isConfigured(record, name) === enabled) this.#overrides.delete(name)
     }
+  }
+
+  overrides(): Overrides {
+    return { enabled: Object.fromEntries(this.#overrides) }
+  }
+
+  /** Takes over what another process was told, before any plugin is loaded. */
+  adopt({ enabled }: Overrides): void {
+    for (const [name, isEnabled] of Object.entries(enabled)) this.#overrides.set(name, isEnabled)
   }
 
   #isConfigured(record: PluginRecord, name: string): boolean {

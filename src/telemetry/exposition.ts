@@ -11,56 +11,88 @@ export interface Exposition {
   readonly contentType: string
 }
 
-type Format = "text" | "openmetrics"
+export type MetricsFormat = "text" | "openmetrics"
 
-const CONTENT_TYPES: Record<Format, string> = {
+/** One metric of one process. */
+export interface FamilyText {
+  readonly name: string
+  readonly header: string
+  readonly samples: string
+}
+
+const CONTENT_TYPES: Record<MetricsFormat, string> = {
   text: "text/plain; version=0.0.4; charset=utf-8",
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
 
 /** @param accept the scraper's Accept header. */
 export function renderMetrics(store: MetricStore, accept?: string | null): Exposition {
-  const format = negotiate(accept ?? "")
-  let body = ""
-  for (const family of store.families()) {
-    if (family.series.size > 0) body += header(family, format) + samples(family, format)
-  }
-  if (format === "openmetrics") body += "# EOF\n"
-  return { body, contentType: CONTENT_TYPES[format] }
+  const format = negotiateFormat(accept)
+  return joinFamilies([renderFamilies(store, format)], format)
 }
 
-function header({ names, spec }: MetricFamily, format: Format): string {
+/** @param label is added to every series: `process="2"`. */
+export function renderFamilies(store: MetricStore, format: MetricsFormat, label = ""): readonly FamilyText[] {
+  return [...store.families()]
+    .filter(({ series }) => series.size > 0)
+    .map((family) => ({
+      name: family.name,
+      header: header(family, format),
+      samples: samples(family, format, label),
+    }))
+}
+
+/** What several processes rendered as one text: a metric's series may stand in one place only. */
+export function joinFamilies(
+  processes: readonly (readonly FamilyText[])[],
+  format: MetricsFormat,
+): Exposition {
+  const texts = new Map<string, string>()
+  for (const { name, header, samples } of processes.flat()) {
+    texts.set(name, (texts.get(name) ?? header) + samples)
+  }
+  const body = [...texts.values()].join("")
+  return { body: format === "openmetrics" ? `${body}# EOF\n` : body, contentType: CONTENT_TYPES[format] }
+}
+
+function header({ names, spec }: MetricFamily, format: MetricsFormat): string {
   const isOpenMetrics = format === "openmetrics"
   const name = isOpenMetrics ? names.family : names.sample
   const unit = isOpenMetrics && names.unit !== undefined ? `# UNIT ${name} ${names.unit}\n` : ""
   return `# HELP ${name} ${spec.help}\n# TYPE ${name} ${spec.kind}\n${unit}`
 }
 
-function samples({ names, spec, series }: MetricFamily, format: Format): string {
+function samples({ names, spec, series }: MetricFamily, format: MetricsFormat, label: string): string {
   const bounds = [...(spec.buckets ?? []), Number.POSITIVE_INFINITY].map(
     (bound) => `le="${formatBound(bound, format)}"} `,
   )
   let text = ""
   for (const one of series.values()) {
+    const labels = one.labelText === "" || label === "" ? one.labelText + label : `${one.labelText},${label}`
     text +=
       one instanceof Histogram
-        ? histogramSamples(one, names.family, bounds)
-        : `${names.sample}${braced(one.labelText)} ${formatNumber(one.value)}\n`
+        ? histogramSamples(one, names.family, { labels, bounds })
+        : `${names.sample}${braced(labels)} ${formatNumber(one.value)}\n`
   }
   return text
 }
 
-function histogramSamples(series: Histogram, name: string, bounds: readonly string[]): string {
-  const { counts, labelText } = series
-  const opening = `${name}_bucket{${labelText}${labelText === "" ? "" : ","}`
-  const labels = braced(labelText)
+interface HistogramTexts {
+  readonly labels: string
+  readonly bounds: readonly string[]
+}
+
+function histogramSamples(series: Histogram, name: string, { labels, bounds }: HistogramTexts): string {
+  const { counts } = series
+  const opening = `${name}_bucket{${labels}${labels === "" ? "" : ","}`
+  const all = braced(labels)
   let text = ""
   let total = 0
   for (let index = 0; index < counts.length; index++) {
     total += counts[index] as number
     text += `${opening}${bounds[index]}${total}\n`
   }
-  return `${text}${name}_sum${labels} ${formatNumber(series.sum)}\n${name}_count${labels} ${total}\n`
+  return `${text}${name}_sum${all} ${formatNumber(series.sum)}\n${name}_count${all} ${total}\n`
 }
 
 function braced(labelText: string): string {
@@ -77,16 +109,17 @@ function formatNumber(value: number): string {
  * A bucket's bound is a label value, so one number must have one text: the one that Prometheus' own libraries
  * write (Go's shortest %g; OpenMetrics adds `.0` to whole numbers).
  */
-function formatBound(bound: number, format: Format): string {
+function formatBound(bound: number, format: MetricsFormat): string {
   if (bound === Number.POSITIVE_INFINITY) return "+Inf"
   if (bound < 1e-4 || bound >= 1e6) return bound.toExponential().replace(/e([+-])(\d)$/, "e$10$2")
   return format === "openmetrics" && Number.isInteger(bound) ? `${bound}.0` : String(bound)
 }
 
-function negotiate(accept: string): Format {
+/** @param accept the scraper's Accept header. */
+export function negotiateFormat(accept: string | null | undefined): MetricsFormat {
   let openMetrics = 0
   let text = 0
-  for (const entry of accept.toLowerCase().split(",")) {
+  for (const entry of (accept ?? "").toLowerCase().split(",")) {
     const [type, ...parameters] = entry.split(";").map((part) => part.trim())
     const value = (name: string) =>
       parameters.find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1)

@@ -76,6 +76,12 @@ describe("defaults", () => {
     const { server } = loadConfig({ ...options, overrides: { port: 2 } }).config
     expect(server).toMatchObject({ host: "10.0.0.1", port: 2 })
   })
+
+  test("and so does the admin's address that processes before have had", () => {
+    const options = { path: "config.yaml", text: 'admin: { listen: "127.0.0.1:0" }', env: {}, cwd: "/" }
+    const { admin } = loadConfig({ ...options, overrides: { adminListen: "127.0.0.1:4321" } }).config
+    expect(admin.listen).toBe("127.0.0.1:4321")
+  })
 })
 
 describe("aliases and merges of YAML", () => {

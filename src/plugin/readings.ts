@@ -1,0 +1,21 @@
+/** What processes that serve together ask each other about. */
+import type { FamilyText, MetricsFormat } from "../telemetry/exposition.ts"
+import type { HookReading } from "./hook-stats.ts"
+import type { PluginInfo } from "./plugin-info.ts"
+
+/** By what it is about: what one process answers. */
+export interface Readings {
+  readonly plugins: readonly PluginInfo[]
+  readonly hooks: HookReading
+  readonly metrics: readonly FamilyText[]
+}
+
+export type Topic =
+  | { readonly about: "plugins" | "hooks" }
+  | { readonly about: "metrics"; readonly format: MetricsFormat }
+
+/** One process's answer; undefined where it gave none in time. */
+export interface Reading<V> {
+  readonly pid: number
+  readonly value: V | undefined
+}
