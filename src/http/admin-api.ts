@@ -1,6 +1,7 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
 import { GatewayError } from "../errors.ts"
 import { HOOK_NAMES } from "../plugin/contract.ts"
+import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
@@ -16,11 +17,11 @@ export function adminApi(deps: HttpDeps) {
       authorise(exchange, deps)
     })
     .get("/admin/plugins", () => {
-      const plugins = registry.list()
+      const plugins = registry.list().map((info) => withHealth(info, deps))
       return jsonReply({ plugins, count: plugins.length })
     })
     .get("/admin/plugins/hooks/stats", () => jsonReply({ hooks: hookStats(deps) }))
-    .get("/admin/plugins/:name", ({ params }) => jsonReply(registry.getInfo(params.name)))
+    .get("/admin/plugins/:name", ({ params }) => jsonReply(withHealth(registry.getInfo(params.name), deps)))
     .get("/admin/plugins/:name/metrics", ({ params: { name } }) =>
       jsonReply({ plugin: name, metrics: registry.getInfo(name).metrics }),
     )
@@ -71,6 +72,15 @@ function isForeignPage(headers: Headers): boolean {
     origin !== `http://${headers.get("host")}` &&
     origin !== `https://${headers.get("host")}`
   )
+}
+
+/** What is known of a provider's health; null for plugins that are not checked. */
+function withHealth(info: PluginInfo, { call }: HttpDeps) {
+  const known = info.type === "provider" ? call.health.of(info.name) : undefined
+  if (known === undefined) return { ...info, health: null }
+  const { status, reason = null, checkedAtMs, sinceMs } = known
+  const checked_at = checkedAtMs === undefined ? null : new Date(checkedAtMs).toISOString()
+  return { ...info, health: { status, reason, checked_at, since: new Date(sinceMs).toISOString() } }
 }
 
 /** For every hook: how many plugins are registered for it now, and what its calls took since the start. */
