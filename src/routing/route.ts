@@ -56,10 +56,11 @@ function ableTo({ operation, model }: RouteOptions, candidates: readonly Candida
   if (operation === "chat") return candidates
   const able = candidates.filter(({ provider }) => provider.embed !== undefined)
   if (able.length > 0) return able
-  const names = [...new Set(candidates.map(({ provider }) => `"${provider.name}"`))].join(" and ")
+  const names = [...new Set(candidates.map(({ provider }) => `"${provider.name}"`))]
+  const who = `${names.join(" and ")} ${names.length === 1 ? "has" : "have"}`
   throw new GatewayError(
     "invalid_request",
-    `the model "${model}" cannot be used with /v1/embeddings: ${names} has no embeddings; ask for a model of another provider`,
+    `the model "${model}" cannot be used with /v1/embeddings: ${who} no embeddings; ask for a model of another provider`,
     { param: "model" },
   )
 }
