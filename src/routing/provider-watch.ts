@@ -37,6 +37,7 @@ export class ProviderWatch {
   /** By the plugin's name: a new version serves the models of the old one until it has listed its own. */
   readonly #models = new Map<string, readonly ModelInfo[]>()
   readonly #complainedAtMs = new Map<string, number>()
+  #healthPauseMs = 0
 
   constructor(options: ProviderWatchOptions) {
     this.#options = options
@@ -47,8 +48,16 @@ export class ProviderWatch {
     return abilities.listModels === undefined ? undefined : this.#models.get(name)
   }
 
-  /** Watches these plugins, and no others any more. */
+  /** Watches these plugins, and no others any more; with another pause than before, all of them anew. */
   follow(plugins: readonly ProviderPlugin[]): void {
+    const healthPauseMs = Math.max(MIN_HEALTH_PAUSE_MS, this.#options.healthPauseMs())
+    if (healthPauseMs !== this.#healthPauseMs) {
+      this.#healthPauseMs = healthPauseMs
+      for (const [plugin, stop] of this.#watched) {
+        stop()
+        this.#watched.set(plugin, this.#watch(plugin))
+      }
+    }
     for (const [plugin, stop] of this.#watched) {
       if (plugins.includes(plugin)) continue
       stop()
@@ -79,21 +88,18 @@ export class ProviderWatch {
     const { name, abilities, timeoutMs } = plugin
     if (abilities.listModels === undefined) return undefined
     const ask = this.#ability(plugin, "listModels", abilities.listModels, timeoutMs)
-    return this.#repeatedly(
-      () => MODELS_PAUSE_MS,
-      async (signal) => {
-        try {
-          const listed = checkModels(await ask(signal))
-          if (signal.aborted) return
-          const models = modelInfos(listed).map((model) => ({ ...model }))
-          const known = this.#models.get(name) ?? modelInfos(abilities.models)
-          this.#models.set(name, models)
-          if (!Bun.deepEquals(models, known)) this.#options.onModels()
-        } catch (thrown) {
-          if (!signal.aborted) this.#listingFailed(plugin, thrown)
-        }
-      },
-    )
+    return this.#repeatedly(MODELS_PAUSE_MS, async (signal) => {
+      try {
+        const listed = checkModels(await ask(signal))
+        if (signal.aborted) return
+        const models = modelInfos(listed).map((model) => ({ ...model }))
+        const known = this.#models.get(name) ?? modelInfos(abilities.models)
+        this.#models.set(name, models)
+        if (!Bun.deepEquals(models, known)) this.#options.onModels()
+      } catch (thrown) {
+        if (!signal.aborted) this.#listingFailed(plugin, thrown)
+      }
+    })
   }
 
   #listingFailed(plugin: ProviderPlugin, thrown: unknown): void {
@@ -114,21 +120,18 @@ export class ProviderWatch {
   /** That a provider cannot serve is an answer, and no failure of the plugin. */
   #watchHealth(plugin: ProviderPlugin): (() => void) | undefined {
     const { name, abilities, timeoutMs } = plugin
-    const { health, healthPauseMs } = this.#options
+    const { health } = this.#options
     if (abilities.healthCheck === undefined) return undefined
     const limitMs = Math.min(timeoutMs, MAX_HEALTH_CHECK_MS)
     const ask = this.#ability(plugin, "healthCheck", abilities.healthCheck, limitMs)
     health.expect(name)
-    return this.#repeatedly(
-      () => Math.max(MIN_HEALTH_PAUSE_MS, healthPauseMs()),
-      async (signal) => {
-        const fault = await ask(signal).then(() => undefined, messageOf)
-        if (!signal.aborted) health.record(name, fault)
-      },
-    )
+    return this.#repeatedly(this.#healthPauseMs, async (signal) => {
+      const fault = await ask(signal).then(() => undefined, messageOf)
+      if (!signal.aborted) health.record(name, fault)
+    })
   }
 
-  #repeatedly(pauseMs: () => number, task: (signal: AbortSignal) => Promise<void>): () => void {
+  #repeatedly(pauseMs: number, task: (signal: AbortSignal) => Promise<void>): () => void {
     return repeatedly({ clock: this.#options.clock, pauseMs, task })
   }
 

@@ -2,8 +2,8 @@ import type { Clock } from "../clock.ts"
 
 interface RepetitionOptions {
   readonly clock: Clock
-  /** Between the end of one run and the start of the next; asked for each. */
-  readonly pauseMs: () => number
+  /** Between the end of one run and the start of the next. */
+  readonly pauseMs: number
   /** Must not reject. Its signal aborts when nobody wants its outcome any more. */
   readonly task: (signal: AbortSignal) => Promise<void>
 }
@@ -19,6 +19,6 @@ export function repeatedly({ clock, pauseMs, task }: RepetitionOptions): () => v
 
   async function run(): Promise<void> {
     await task(controller.signal)
-    if (!controller.signal.aborted) cancel = clock.after(pauseMs(), () => void run())
+    if (!controller.signal.aborted) cancel = clock.after(pauseMs, () => void run())
   }
 }
