@@ -1,5 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test"
-import type { ChatCompletion, ChatCompletionChunk, ChatRequest, ProviderCall } from "leapgate/plugin"
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  EmbedCall,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  ProviderCall,
+} from "leapgate/plugin"
 import { setUpPlugin } from "../test/plugin-context.ts"
 import { waitFor } from "../test/support/wait.ts"
 import exampleProvider from "./example-provider.ts"
@@ -27,6 +35,16 @@ function callOf({ request = {}, signal = new AbortController().signal }: CallOpt
     body: new TextEncoder().encode(JSON.stringify(whole)),
     attempt: 1,
     signal,
+  }
+}
+
+function embedCallOf(request: Partial<EmbeddingRequest> = {}): EmbedCall {
+  const whole: EmbeddingRequest = { model: "demo-embedding", input: "hello there", ...request }
+  return {
+    ...callOf(),
+    model: whole.model,
+    request: whole,
+    body: new TextEncoder().encode(JSON.stringify(whole)),
   }
 }
 
@@ -120,8 +138,62 @@ describe("the demo", () => {
 
   test("lists its models and needs no health check", async () => {
     const { models, healthCheck } = await provider()
-    expect(models).toMatchObject([{ id: "demo" }, { id: "demo-large" }])
+    expect(models).toMatchObject([{ id: "demo" }, { id: "demo-large" }, { id: "demo-embedding" }])
     expect(healthCheck).toBeUndefined()
+  })
+
+  test("does not chat with the model for embeddings", async () => {
+    await expect(answer({ model: "demo-embedding" })).rejects.toMatchObject({
+      code: "upstream_rejected",
+      status: 404,
+      message: "demo-embedding makes embeddings and does not chat; ask for it at /v1/embeddings",
+    })
+  })
+})
+
+describe("the demo's embeddings", () => {
+  const embed = async (request: Partial<EmbeddingRequest> = {}) =>
+    (await (await provider()).embed?.(embedCallOf(request))) as EmbeddingResponse
+  const vectorsOf = async (request: Partial<EmbeddingRequest>) =>
+    (await embed(request)).data.map(({ embedding }) => embedding as number[])
+
+  test("are a whole response with one vector for each input, and usage", async () => {
+    const input = ["hello there", "again"]
+    expect(await embed({ input })).toMatchObject({
+      object: "list",
+      data: [
+        { object: "embedding", index: 0 },
+        { object: "embedding", index: 1 },
+      ],
+      model: "demo-embedding",
+      usage: { prompt_tokens: 5, total_tokens: 5 },
+    })
+  })
+
+  test.each([undefined, 1, 3, 1024])("have length 1 with %p dimensions", async (dimensions) => {
+    const [vector = []] = await vectorsOf(dimensions === undefined ? {} : { dimensions })
+    expect(vector).toHaveLength(dimensions ?? 64)
+    expect(Math.hypot(...vector)).toBeCloseTo(1, 12)
+  })
+
+  test("are the same for the same input, and others for another", async () => {
+    const [first, second, third] = await vectorsOf({ input: ["a", "a", "b"] })
+    expect(second).toEqual(first as number[])
+    expect(third).not.toEqual(first as number[])
+  })
+
+  test("take token numbers, as one input or in lists", async () => {
+    const [one] = await vectorsOf({ input: [1, 2] })
+    expect(await vectorsOf({ input: [[1, 2], [3]] })).toEqual([one as number[], expect.any(Array)])
+    expect((await embed({ input: [[1, 2], [3]] })).usage.prompt_tokens).toBe(3)
+  })
+
+  test.each([
+    [{ model: "demo" }, "demo makes no embeddings; the demo's model for them is demo-embedding"],
+    [{ dimensions: 1025 }, 'the demo takes at most 1024 of "dimensions", got 1025'],
+    [{ input: Array.from({ length: 257 }, () => "a") }, 'the demo takes at most 256 of "input", got 257'],
+  ])("refuse %j", async (request, message) => {
+    await expect(embed(request)).rejects.toMatchObject({ code: "upstream_rejected", message })
   })
 })
 
@@ -185,6 +257,18 @@ describe("an endpoint", () => {
       "7",
       "slow down",
     ])
+  })
+
+  test("gets requests for embeddings too", async () => {
+    const seen: unknown[] = []
+    const api_endpoint = upstream(async (request) => {
+      seen.push(new URL(request.url).pathname, await request.text())
+      return new Response("vectors")
+    })
+    const call = embedCallOf({ encoding_format: "base64" })
+    const reply = (await (await provider({ api_endpoint })).embed?.(call)) as Response
+    expect(await reply.text()).toBe("vectors")
+    expect(seen).toEqual(["/v1/embeddings", new TextDecoder().decode(call.body)])
   })
 
   test("gets no authorization header where there is no key", async () => {

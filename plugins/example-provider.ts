@@ -1,6 +1,6 @@
 /**
  * A whole provider in one file. Without `api_endpoint` it answers by itself, so that a new gateway has
- * something to say; with one it forwards to any server that speaks OpenAI's chat completions.
+ * something to say; with one it forwards to any server that speaks OpenAI's chat completions and embeddings.
  */
 import {
   type ChatCompletion,
@@ -8,6 +8,9 @@ import {
   type ChatRequest,
   type DeepReadonly,
   definePlugin,
+  type EmbedCall,
+  type EmbeddingRequest,
+  type EmbeddingResponse,
   GatewayError,
   type ModelInfo,
   type ProviderCall,
@@ -19,7 +22,11 @@ import {
 const DEMO_MODELS: readonly ModelInfo[] = [
   { id: "demo", contextLength: 8192, inputCostUsd: 0.1, outputCostUsd: 0.4, quality: 0.3 },
   { id: "demo-large", contextLength: 32_768, inputCostUsd: 1, outputCostUsd: 4, quality: 0.6 },
+  { id: "demo-embedding", contextLength: 8192, inputCostUsd: 0.02 },
 ]
+
+/** The one that makes embeddings, and nothing else. */
+const EMBEDDING_MODEL = "demo-embedding"
 
 export default definePlugin({
   name: "example-provider",
@@ -47,10 +54,10 @@ export default definePlugin({
     const models = config.models.map((id) => DEMO_MODELS.find((model) => model.id === id) ?? { id })
     if (config.api_endpoint === "") {
       log.info("no api_endpoint is set; the demo answers", { models: config.models })
-      return { models, estimateCost, chat: answer }
+      return { models, estimateCost, chat: answer, embed: embedDemo }
     }
-    const upstream = createUpstream(config)
-    return { models, estimateCost, chat: upstream.forward, healthCheck: upstream.healthCheck }
+    const { chat, embed, healthCheck } = createUpstream(config)
+    return { models, estimateCost, chat, embed, healthCheck }
   },
 })
 
@@ -58,6 +65,9 @@ export default definePlugin({
 // The demo
 
 function answer(call: ProviderCall): ChatCompletion | AsyncIterable<ChatCompletionChunk> {
+  if (call.model === EMBEDDING_MODEL) {
+    throw wrongModel(`${call.model} makes embeddings and does not chat; ask for it at /v1/embeddings`)
+  }
   const text = demoText(call)
   const usage = usageOf(call.request, text)
   if (call.stream) return streamed(call, text, usage)
@@ -108,6 +118,66 @@ function demoText({ model, request }: ProviderCall): string {
   ].join(" ")
 }
 
+function wrongModel(message: string): GatewayError {
+  return new GatewayError("upstream_rejected", message, { status: 404, param: "model" })
+}
+
+// ---------------------------------------------------------------------------------------------------
+// The demo's embeddings: equal inputs get equal vectors, and no vector means anything
+
+const DEFAULT_DIMENSIONS = 64
+const MAX_DIMENSIONS = 1024
+const MAX_INPUTS = 256
+
+function embedDemo({ model, request }: EmbedCall): EmbeddingResponse {
+  if (model !== EMBEDDING_MODEL) {
+    throw wrongModel(`${model} makes no embeddings; the demo's model for them is ${EMBEDDING_MODEL}`)
+  }
+  const dimensions = request.dimensions ?? DEFAULT_DIMENSIONS
+  const inputs = inputsOf(request.input)
+  refuseAbove(MAX_DIMENSIONS, dimensions, "dimensions")
+  refuseAbove(MAX_INPUTS, inputs.length, "input")
+  const tokens = inputs.reduce((total, input) => total + inputTokens(input), 0)
+  return {
+    object: "list",
+    data: inputs.map((input, index) => ({
+      object: "embedding",
+      index,
+      embedding: unitVector(JSON.stringify(input), dimensions),
+    })),
+    model,
+    usage: { prompt_tokens: tokens, total_tokens: tokens },
+  }
+}
+
+/** A list of token numbers is one input, and so is each list in a list of them. */
+function inputsOf(input: DeepReadonly<EmbeddingRequest["input"]>): readonly (string | readonly unknown[])[] {
+  if (typeof input === "string") return [input]
+  const items: readonly (string | number | readonly number[])[] = input
+  return items.every((item) => typeof item !== "number") ? items : [items]
+}
+
+function refuseAbove(limit: number, asked: number, param: "dimensions" | "input"): void {
+  if (asked <= limit) return
+  throw new GatewayError("upstream_rejected", `the demo takes at most ${limit} of "${param}", got ${asked}`, {
+    param,
+  })
+}
+
+/** A direction that a generator of random numbers gives, for which the text is the seed. */
+function unitVector(seed: string, dimensions: number): number[] {
+  let state = Bun.hash.xxHash32(seed) || 1
+  const vector = Array.from({ length: dimensions }, () => {
+    // Source: George Marsaglia, Xorshift RNGs, 2003
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return state / 2 ** 31
+  })
+  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0))
+  return vector.map((value) => value / length)
+}
+
 // ---------------------------------------------------------------------------------------------------
 // Tokens and prices
 
@@ -129,6 +199,10 @@ function usageOf(request: DeepReadonly<ChatRequest>, text: string): Usage {
 
 function promptTokens(request: DeepReadonly<ChatRequest>): number {
   return request.messages.reduce((total, message) => total + tokensOf(textOf(message?.content)), 0)
+}
+
+function inputTokens(input: string | readonly unknown[]): number {
+  return typeof input === "string" ? tokensOf(input) : input.length
 }
 
 function tokensOf(text: string): number {
@@ -159,12 +233,16 @@ function createUpstream({ api_endpoint, api_key, timeout, max_retries }: Upstrea
     "content-type": "application/json",
     ...(api_key === "" ? {} : { authorization: `Bearer ${api_key}` }),
   }
-  return { forward, healthCheck }
+  return {
+    chat: (call: ProviderCall) => forward("chat/completions", call),
+    embed: (call: EmbedCall) => forward("embeddings", call),
+    healthCheck,
+  }
 
-  async function forward(call: ProviderCall): Promise<Response> {
+  async function forward(path: string, call: ProviderCall | EmbedCall): Promise<Response> {
     for (let retries = 0; ; retries++) {
       try {
-        return await post(call)
+        return await post(path, call)
       } catch (thrown) {
         if (call.signal.aborted || thrown instanceof GatewayError) throw thrown
         if (retries === max_retries) {
@@ -178,7 +256,7 @@ function createUpstream({ api_endpoint, api_key, timeout, max_retries }: Upstrea
   }
 
   /** Waits for the headers only as long as `timeout`, but lets the caller cut the body at any time. */
-  async function post(call: ProviderCall): Promise<Response> {
+  async function post(path: string, call: ProviderCall | EmbedCall): Promise<Response> {
     call.signal.throwIfAborted()
     const controller = new AbortController()
     const abort = () => controller.abort(call.signal.reason)
@@ -186,7 +264,7 @@ function createUpstream({ api_endpoint, api_key, timeout, max_retries }: Upstrea
     const timer = setTimeout(giveUp, timeout)
     call.signal.addEventListener("abort", abort, { once: true })
     try {
-      return await fetch(`${base}/chat/completions`, {
+      return await fetch(`${base}/${path}`, {
         method: "POST",
         headers,
         body: call.body,

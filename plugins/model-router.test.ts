@@ -24,6 +24,7 @@ async function choose(rules: readonly unknown[], asked: Asked): Promise<string |
 
 function requestOf({ model = "gpt-4o", bodyBytes = 500, headers = {} }: Asked): RouteRequest {
   return {
+    operation: "chat",
     requestId: "request-1",
     model,
     provider: undefined,

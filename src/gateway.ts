@@ -19,8 +19,10 @@ import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
+import { HealthBook } from "./routing/health.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
+import { ProviderWatch } from "./routing/provider-watch.ts"
 import { renderFamilies } from "./telemetry/exposition.ts"
 import type { RootLogger } from "./telemetry/logger.ts"
 import { startProcessMetrics } from "./telemetry/process-metrics.ts"
@@ -85,15 +87,22 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let watcher: PluginWatcher | undefined
 
   const points = new PointBook({ clock, log, metrics, disable })
+  const health = new HealthBook({ clock, log, metrics })
+  const watch = new ProviderWatch({
+    clock,
+    log,
+    points,
+    health,
+    healthPauseMs: () => config.routing.health_check_interval,
+    onModels: () => show(registry.current),
+  })
   const registry = createPluginHost({
     loaded: options.loaded,
     log,
     metrics,
     points,
     entry: (name) => pluginSettings(config, name),
-    onSwap: (snapshot) => {
-      view = compileView(snapshot)
-    },
+    onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
     onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
@@ -117,7 +126,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     metrics,
     activeRequests: metrics.gauge("http.server.active_requests", {}),
-    call: { clock, log, latency, metrics: new CallMetrics(metrics) },
+    call: { clock, log, latency, health, metrics: new CallMetrics(metrics) },
     registry,
     fleet,
     points,
@@ -201,7 +210,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       config = next.config
       configured = providers
       settings = compileSettings(config)
-      view = compileView(registry.current)
+      show(registry.current)
       await registry.applyEntries()
       fleet.keep()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
@@ -247,17 +256,28 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
+  /** Serves new requests by this snapshot, and by the configuration and the models of now. */
+  function show(snapshot: Snapshot): void {
+    view = compileView(snapshot)
+    watch.follow(usedProviders(snapshot))
+  }
+
   function compileView(snapshot: Snapshot): View {
-    const providers = new Map([...configured, ...ollama].map((provider) => [provider.name, provider]))
-    for (const instance of snapshot.providers) {
-      if (!providers.has(instance.name)) providers.set(instance.name, pluginProvider(instance))
-      else
-        log.warn("a provider plugin has the name of a configured provider, which is used", {
-          plugin: instance.name,
-        })
+    const plugins = usedProviders(snapshot).map((instance) =>
+      pluginProvider(instance, { points, models: watch.modelsOf(instance) }),
+    )
+    for (const { name: plugin } of snapshot.providers) {
+      if (!plugins.some(({ name }) => name === plugin))
+        log.warn("a provider plugin has the name of a configured provider, which is used", { plugin })
     }
-    const catalog = new Catalog({ providers: [...providers.values()], aliases: config.models })
-    return { snapshot, catalog, settings }
+    const providers = [...configured, ...ollama, ...plugins]
+    return { snapshot, catalog: new Catalog({ providers, aliases: config.models }), settings }
+  }
+
+  /** The provider plugins whose names no other provider has. */
+  function usedProviders({ providers }: Snapshot): Snapshot["providers"] {
+    const taken = new Set([...configured, ...ollama].map(({ name }) => name))
+    return providers.filter(({ name }) => !taken.has(name))
   }
 
   function configuredProviders({ providers }: Config): readonly RoutedProvider[] {
@@ -270,7 +290,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     const found = await discoverOllama({ env, signal: lifetime.signal })
     if (found === undefined || config.providers.length > 0) return
     ollama = [openAiProvider(found, upstream)]
-    view = compileView(view.snapshot)
+    show(registry.current)
     log.info("found a local Ollama", { models: found.models.length })
   }
 

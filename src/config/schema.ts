@@ -115,6 +115,10 @@ const RoutingSchema = Type.Object(
       default: 3,
       description: "Attempts after the first one",
     }),
+    health_check_interval: Duration({
+      default: "30s",
+      description: "Between two checks of whether a provider plugin can serve",
+    }),
   },
   { ...strict, default: {} },
 )

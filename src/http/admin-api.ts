@@ -1,6 +1,7 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
 import { GatewayError } from "../errors.ts"
 import type { HookReading } from "../plugin/hook-stats.ts"
+import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
@@ -17,11 +18,13 @@ export function adminApi(deps: HttpDeps) {
       authorise(exchange, deps)
     })
     .get("/admin/plugins", async () => {
-      const plugins = await gatherPlugins(deps)
+      const plugins = (await gatherPlugins(deps)).map((info) => withHealth(info, deps))
       return jsonReply({ plugins, count: plugins.length })
     })
     .get("/admin/plugins/hooks/stats", async () => jsonReply({ hooks: hooksBody(await gatherHooks(deps)) }))
-    .get("/admin/plugins/:name", async ({ params }) => jsonReply(await gatherPlugin(deps, params.name)))
+    .get("/admin/plugins/:name", async ({ params }) =>
+      jsonReply(withHealth(await gatherPlugin(deps, params.name), deps)),
+    )
     .get("/admin/plugins/:name/metrics", async ({ params: { name } }) => {
       const { metrics } = await gatherPlugin(deps, name)
       return jsonReply({ plugin: name, metrics })
@@ -73,6 +76,15 @@ function isForeignPage(headers: Headers): boolean {
     origin !== `http://${headers.get("host")}` &&
     origin !== `https://${headers.get("host")}`
   )
+}
+
+/** What is known of a provider's health; null for plugins that are not checked. */
+function withHealth(info: PluginInfo, { call }: HttpDeps) {
+  const known = info.type === "provider" ? call.health.of(info.name) : undefined
+  if (known === undefined) return { ...info, health: null }
+  const { status, reason = null, checkedAtMs, sinceMs } = known
+  const checked_at = checkedAtMs === undefined ? null : new Date(checkedAtMs).toISOString()
+  return { ...info, health: { status, reason, checked_at, since: new Date(sinceMs).toISOString() } }
 }
 
 function hooksBody(hooks: HookReading) {

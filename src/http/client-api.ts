@@ -1,9 +1,10 @@
-/** The API that applications use: OpenAI's chat completions and models. */
+/** The API that applications use: OpenAI's chat completions, embeddings and models. */
 import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import { answer } from "../pipeline/answer.ts"
-import { Call } from "../pipeline/call.ts"
+import { Call, type RequestBody } from "../pipeline/call.ts"
 import { readChatBody } from "../protocol/chat-body.ts"
+import { readEmbeddingBody } from "../protocol/embedding-body.ts"
 import { readBody } from "./body.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
@@ -37,15 +38,24 @@ export function clientApi(deps: HttpDeps) {
       })
       // The handler reads the body itself, after authentication and middlewares. Elysia's parsers would first touch
       // `request.body`, which turns it into a stream and makes reading it several times as dear.
-      .post("/v1/chat/completions", ({ exchange }) => chat(exchange, deps), { parse: "none" })
+      .post("/v1/chat/completions", ({ exchange }) => answerCall(exchange, deps, readChatBody), {
+        parse: "none",
+      })
+      .post("/v1/embeddings", ({ exchange }) => answerCall(exchange, deps, readEmbeddingBody), {
+        parse: "none",
+      })
       .get("/v1/models", ({ exchange }) => listModels(exchange))
       .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
   )
 }
 
-async function chat(exchange: Exchange, deps: HttpDeps): Promise<Response> {
+async function answerCall(
+  exchange: Exchange,
+  deps: HttpDeps,
+  decode: (bytes: Uint8Array<ArrayBuffer>) => RequestBody,
+): Promise<Response> {
   const { view, request } = exchange
-  const body = readChatBody(await readBody(request, view.settings.bodyLimitBytes))
+  const body = decode(await readBody(request, view.settings.bodyLimitBytes))
   deps.keepOpen(request)
   const call = new Call(
     {

@@ -27,6 +27,18 @@ export function openApi(version: string) {
           },
         },
       },
+      "/v1/embeddings": {
+        post: {
+          operationId: "createEmbeddings",
+          summary: "Turn texts into vectors",
+          security: CLIENT,
+          requestBody: { required: true, content: json(ref("EmbeddingRequest")) },
+          responses: {
+            200: { description: "A list of embeddings", content: json({ type: "object" }) },
+            ...ERRORS,
+          },
+        },
+      },
       "/v1/models": get("listModels", "The models that are served", CLIENT),
       "/v1/models/{id}": get("getModel", "One model; its id may contain slashes", CLIENT, ["id"]),
       "/health": get("getHealth", "The process runs", []),
@@ -60,6 +72,24 @@ export function openApi(version: string) {
           },
           additionalProperties: true,
         },
+        EmbeddingRequest: {
+          type: "object",
+          required: ["model", "input"],
+          properties: {
+            model: { type: "string", description: "A model, an alias, or provider/model" },
+            input: {
+              oneOf: [
+                { type: "string", minLength: 1 },
+                { type: "array", minItems: 1, items: { type: "string" } },
+                { type: "array", minItems: 1, items: TOKEN },
+                { type: "array", minItems: 1, items: { type: "array", items: TOKEN } },
+              ],
+            },
+            encoding_format: { enum: ["float", "base64", null], default: "float" },
+            dimensions: { type: ["integer", "null"], minimum: 1 },
+          },
+          additionalProperties: true,
+        },
         Error: {
           type: "object",
           required: ["error"],
@@ -83,6 +113,7 @@ export function openApi(version: string) {
 
 const CLIENT = [{ apiKey: [] }, {}]
 const ADMIN = [{ adminToken: [] }, {}]
+const TOKEN = { type: "integer", minimum: 0 }
 const ERRORS = {
   default: { description: "An error in OpenAI's form", content: json(ref("Error")) },
 }

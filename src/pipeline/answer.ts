@@ -1,14 +1,23 @@
 /** What happens to a call: hooks, routing, attempts, reply. Every endpoint comes through here. */
 import { GatewayError, toGatewayError } from "../errors.ts"
-import type { Awaitable } from "../plugin/contract.ts"
-import type { ChatCompletion, Usage } from "../protocol/openai.ts"
+import type { Awaitable, EmbedCall, ProviderCall } from "../plugin/contract.ts"
+import type {
+  ChatCompletion,
+  ChatRequest,
+  DeepReadonly,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  Usage,
+} from "../protocol/openai.ts"
 import { peekUsage } from "../protocol/usage.ts"
-import { type AttemptOptions, attempt } from "../routing/attempts.ts"
+import type { AttemptCall } from "../routing/attempt-context.ts"
+import { type Answer, type AttemptOptions, attempt } from "../routing/attempts.ts"
 import type { Candidate } from "../routing/catalog.ts"
+import { CHAT, EMBEDDINGS, type ProviderOperation } from "../routing/operation.ts"
 import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
-import { type Call, CallAttempt } from "./call.ts"
+import { type AttemptDetails, type Call, CallAttempt, type CallDeps } from "./call.ts"
 import { runRequestHooks } from "./request-hooks.ts"
 import { settleAnswered, settleFailed } from "./settle.ts"
 import { streamToClient } from "./stream.ts"
@@ -27,7 +36,7 @@ export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply
     if (call.input.snapshot.hooks.onRequest.length > 0) await runRequestHooks(call)
     const routed = route(routeOptions(call))
     const candidates = routed instanceof Promise ? await routed : routed
-    const answered = await attempt(attemptOptions(call, candidates))
+    const answered = await ask(call, candidates)
     call.candidate = answered.candidate
     call.upstreamMs += answered.latencyMs
     call.deps.metrics.attemptAnswered(answered.candidate)
@@ -44,18 +53,41 @@ export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply
   }
 }
 
+/** All that the operations differ in between routing and reply. */
+interface Asking<C extends AttemptCall> {
+  readonly operation: ProviderOperation<C>
+  makeCall(call: Call, made: AttemptDetails): C
+}
+
+const FOR_CHAT: Asking<ProviderCall> = {
+  operation: CHAT,
+  makeCall: (call, made) => new CallAttempt<ChatRequest>(call, made),
+}
+const FOR_EMBEDDINGS: Asking<EmbedCall> = {
+  operation: EMBEDDINGS,
+  makeCall: (call, made) => new CallAttempt<EmbeddingRequest>(call, made),
+}
+
+function ask(call: Call, candidates: readonly Candidate[]): Promise<Answer> {
+  return call.operation === "chat"
+    ? attempt(attemptOptions(call, candidates, FOR_CHAT))
+    : attempt(attemptOptions(call, candidates, FOR_EMBEDDINGS))
+}
+
 function plainToClient(call: Call, body: Uint8Array<ArrayBuffer>): Awaitable<Uint8Array<ArrayBuffer>> {
-  if (call.input.snapshot.hooks.onText.length === 0) return settlePlain(call, body)
+  if (call.input.snapshot.hooks.onText.length === 0 || call.operation !== "chat") {
+    return settlePlain(call, body)
+  }
   return hookText(call, body).then((hooked) => settlePlain(call, hooked))
 }
 
 function settlePlain(call: Call, sent: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const usage: Usage | undefined = peekUsage(sent)
-  let parsed: ChatCompletion | undefined
+  let parsed: DeepReadonly<ChatCompletion | EmbeddingResponse> | undefined
   settleAnswered(call, {
     usage,
     response: () => {
-      parsed ??= parseCompletion(call, sent)
+      parsed ??= parseReply<ChatCompletion | EmbeddingResponse>(call, sent)
       return parsed
     },
   })
@@ -63,13 +95,13 @@ function settlePlain(call: Call, sent: Uint8Array<ArrayBuffer>): Uint8Array<Arra
 }
 
 async function hookText(call: Call, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const changed = await hookCompletion(call, parseCompletion(call, body))
+  const changed = await hookCompletion(call, parseReply<ChatCompletion>(call, body))
   return changed === undefined ? body : new TextEncoder().encode(JSON.stringify(changed))
 }
 
-function parseCompletion(call: Call, body: Uint8Array): ChatCompletion {
+function parseReply<T>(call: Call, body: Uint8Array): T {
   try {
-    return JSON.parse(new TextDecoder().decode(body)) as ChatCompletion
+    return JSON.parse(new TextDecoder().decode(body)) as T
   } catch (cause) {
     throw new GatewayError(
       "upstream_invalid_reply",
@@ -88,6 +120,8 @@ function routeOptions(call: Call) {
     preferred: call.preferredProvider,
     strategy: rules.strategy,
     facts: factsOf(call),
+    operation: call.operation,
+    health: call.deps.health,
     makeRequest: () => call.routeRequest(),
   }
 }
@@ -103,25 +137,33 @@ const BYTES_PER_TOKEN = 4
 const EXPECTED_OUTPUT_TOKENS = 1000
 
 /** By the provider's own estimate, else by the prices of the model and the size of the request. */
-function expectedCostUsd(call: Call, { provider, info }: Candidate): number | undefined {
+function expectedCostUsd({ body, deps }: Call, { provider, info }: Candidate): number | undefined {
+  const inputTokens = body.bytes.byteLength / BYTES_PER_TOKEN
+  if (body.operation === "embeddings") {
+    return info?.inputCostUsd === undefined ? undefined : (inputTokens * info.inputCostUsd) / 1e6
+  }
   const estimate = provider.estimateCost
-  if (estimate !== undefined) return estimateBy(call, provider, estimate)
+  if (estimate !== undefined) return estimated(deps, provider, () => estimate(body.object()))
   if (info?.inputCostUsd === undefined || info.outputCostUsd === undefined) return undefined
-  const inputTokens = call.body.bytes.byteLength / BYTES_PER_TOKEN
   return (inputTokens * info.inputCostUsd + EXPECTED_OUTPUT_TOKENS * info.outputCostUsd) / 1e6
 }
 
-function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOptions {
+function attemptOptions<C extends AttemptCall>(
+  call: Call,
+  candidates: readonly Candidate[],
+  { operation, makeCall }: Asking<C>,
+): AttemptOptions<C> {
   const { clock, metrics, log } = call.deps
   const { rules, signal, requestId, snapshot } = call.input
   return {
+    operation,
     clock,
     candidates,
     maxRetries: rules.maxRetries,
     failover: rules.failover,
     stream: call.stream,
     clientSignal: signal,
-    makeCall: (made) => new CallAttempt(call, made),
+    makeCall: (made) => makeCall(call, made),
     onAttempt({ candidate, number }) {
       call.attempts = number
       call.candidate = candidate
@@ -155,15 +197,15 @@ function attemptOptions(call: Call, candidates: readonly Candidate[]): AttemptOp
 }
 
 /** A provider that cannot say what it costs ranks with those whose price is unknown. */
-function estimateBy(
-  { body, deps }: Call,
+function estimated(
+  { log }: CallDeps,
   provider: RoutedProvider,
-  estimate: NonNullable<RoutedProvider["estimateCost"]>,
+  estimate: () => number | null,
 ): number | undefined {
   try {
-    return provider.run(() => estimate(body.object())) ?? undefined
+    return provider.run(estimate) ?? undefined
   } catch (error) {
-    deps.log.warn("a provider's estimateCost failed", { provider: provider.name, error })
+    log.warn("a provider's estimateCost failed", { provider: provider.name, error })
     return undefined
   }
 }

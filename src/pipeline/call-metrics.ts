@@ -53,7 +53,8 @@ export class CallMetrics {
     series.duration.record(durationMs / 1000)
     if (usage === undefined) return
     series.inputTokens.record(usage.prompt_tokens)
-    series.outputTokens.record(usage.completion_tokens)
+    // Embeddings have no output.
+    if (usage.completion_tokens > 0) series.outputTokens.record(usage.completion_tokens)
   }
 
   overhead(overheadMs: number): void {

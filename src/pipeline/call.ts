@@ -1,9 +1,11 @@
 import type { Clock } from "../clock.ts"
-import type { CallEvent, Principal, ProviderCall, RequestChange, RouteRequest } from "../plugin/contract.ts"
+import type { CallEvent, Operation, Principal, RequestChange, RouteRequest } from "../plugin/contract.ts"
 import type { Snapshot } from "../plugin/snapshot.ts"
 import type { ChatBody } from "../protocol/chat-body.ts"
-import type { ChatRequest, DeepReadonly } from "../protocol/openai.ts"
+import type { EmbeddingBody } from "../protocol/embedding-body.ts"
+import type { ChatRequest, DeepReadonly, EmbeddingRequest } from "../protocol/openai.ts"
 import type { Candidate, Catalog } from "../routing/catalog.ts"
+import type { ProviderHealth } from "../routing/health.ts"
 import type { LatencyBook } from "../routing/latency.ts"
 import type { Strategy } from "../routing/strategies.ts"
 import type { Logger } from "../telemetry/logger.ts"
@@ -20,7 +22,11 @@ export interface CallDeps {
   readonly log: Logger
   readonly metrics: CallMetrics
   readonly latency: LatencyBook
+  readonly health: ProviderHealth
 }
+
+/** What came in, by endpoint; `operation` tells them apart. */
+export type RequestBody = ChatBody | EmbeddingBody
 
 export interface CallInput {
   readonly requestId: string
@@ -32,7 +38,7 @@ export interface CallInput {
   readonly principal: Principal
   /** Aborts when the client leaves. */
   readonly signal: AbortSignal
-  readonly body: ChatBody
+  readonly body: RequestBody
   /** When the request came, on the monotonic clock. */
   readonly startMs: number
 }
@@ -41,7 +47,7 @@ export interface CallInput {
 export class Call {
   /** As the client asked, or as an `onRequest` hook changed it. */
   model: string
-  body: ChatBody
+  body: RequestBody
   preferredProvider: string | undefined
   candidate: Candidate | undefined
   attempts = 0
@@ -63,6 +69,11 @@ export class Call {
     this.#startTime = deps.clock.now()
   }
 
+  /** Stays what it was: a request is only replaced by one of the same kind. */
+  get operation(): Operation {
+    return this.body.operation
+  }
+
   elapsedMs(): number {
     return this.deps.clock.monotonic() - this.startMs
   }
@@ -71,6 +82,7 @@ export class Call {
   event(): CallEvent {
     const { requestId, traceId, snapshot, principal } = this.input
     return {
+      operation: this.operation,
       requestId,
       traceId: traceId(),
       generation: snapshot.generation,
@@ -85,10 +97,10 @@ export class Call {
     }
   }
 
-  change({ model, provider, request, metadata }: RequestChange, replace: ReplaceBody): void {
+  /** @throws GatewayError `invalid_request` where the new request is not valid */
+  change({ model, provider, request, metadata }: RequestChange): void {
     if (request !== undefined) {
-      // How the client is answered was settled by its own request.
-      this.body = replace({ ...request, stream: this.stream })
+      this.body = this.body.replacedBy(request)
       this.model = this.body.model
     }
     if (model !== undefined) this.model = model
@@ -103,11 +115,12 @@ export class Call {
     const named = slash > 0 ? model.slice(0, slash) : undefined
     return {
       requestId,
+      operation: this.operation,
       model,
       provider: named !== undefined && this.input.catalog.providers.has(named) ? named : undefined,
       stream: this.stream,
       get messages() {
-        return body.object().messages
+        return body.operation === "chat" ? body.object().messages : []
       },
       bodyBytes: body.bytes.byteLength,
       headers,
@@ -119,8 +132,8 @@ export class Call {
   }
 }
 
-/** What a provider is asked, read from the call when the provider looks. */
-export class CallAttempt implements ProviderCall {
+/** What a provider is asked, read from the call when the provider looks: a `ProviderCall` or an `EmbedCall`. */
+export class CallAttempt<R extends ChatRequest | EmbeddingRequest> {
   readonly requestId: string
   readonly model: string
   readonly stream: boolean
@@ -141,9 +154,12 @@ export class CallAttempt implements ProviderCall {
     return this.#call.input.traceId()
   }
 
-  get request(): DeepReadonly<ChatRequest> {
+  get request(): DeepReadonly<R> {
     const request = this.#call.body.object()
-    return request.model === this.model ? request : { ...request, model: this.model }
+    // The call's operation says which of the two it is; whoever makes the attempt has looked.
+    return (request.model === this.model
+      ? request
+      : { ...request, model: this.model }) as unknown as DeepReadonly<R>
   }
 
   get body(): Uint8Array<ArrayBuffer> {
@@ -151,10 +167,8 @@ export class CallAttempt implements ProviderCall {
   }
 }
 
-interface AttemptDetails {
+export interface AttemptDetails {
   readonly candidate: Candidate
   readonly number: number
   readonly signal: AbortSignal
 }
-
-type ReplaceBody = (request: DeepReadonly<ChatRequest>) => ChatBody

@@ -1,5 +1,5 @@
+import type { RequestEvent } from "../plugin/contract.ts"
 import { CallContext } from "../plugin/point.ts"
-import { ChatBody } from "../protocol/chat-body.ts"
 import type { Call } from "./call.ts"
 
 /**
@@ -16,8 +16,9 @@ export async function runRequestHooks(call: Call): Promise<void> {
       get request() {
         return body.object()
       },
-    }
+      // The operation of the call is that of its body.
+    } as RequestEvent
     const change = await hook.call(event, new CallContext(signal))
-    if (change) call.change(change, ChatBody.fromObject)
+    if (change) call.change(change)
   }
 }

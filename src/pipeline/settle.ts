@@ -3,13 +3,13 @@
  * client left, or the call failed; not when the handler returned.
  */
 import { GatewayError } from "../errors.ts"
-import type { StreamOutcome } from "../plugin/contract.ts"
-import type { ChatCompletion, DeepReadonly, Usage } from "../protocol/openai.ts"
+import type { ResponseEvent, StreamOutcome } from "../plugin/contract.ts"
+import type { ChatCompletion, DeepReadonly, EmbeddingResponse, Usage } from "../protocol/openai.ts"
 import type { Call } from "./call.ts"
 
 interface AnsweredCall {
   /** Parsed when an observer reads it; none for a stream. */
-  readonly response: (() => DeepReadonly<ChatCompletion>) | undefined
+  readonly response: (() => DeepReadonly<ChatCompletion | EmbeddingResponse>) | undefined
   readonly usage: Usage | undefined
 }
 
@@ -17,18 +17,22 @@ export function settleAnswered(call: Call, { response, usage }: AnsweredCall): v
   const durationMs = call.elapsedMs()
   if (call.candidate !== undefined) call.deps.metrics.answered(call.candidate, durationMs, usage)
 
-  call.input.snapshot.observe("onResponse", () => ({
-    ...call.event(),
-    get response() {
-      return response?.()
-    },
-    responseStatus: 200,
-    durationMs,
-    usage,
-    tokensUsed: usage?.total_tokens,
-    costUsd: undefined,
-    cacheHit: false,
-  }))
+  call.input.snapshot.observe("onResponse", () => {
+    const event = {
+      ...call.event(),
+      get response() {
+        return response?.()
+      },
+      responseStatus: 200,
+      durationMs,
+      usage,
+      tokensUsed: usage?.total_tokens,
+      costUsd: undefined,
+      cacheHit: false,
+    }
+    // The response is of the call's operation.
+    return event as ResponseEvent
+  })
   call.input.snapshot.observe("onMetric", () => ({
     name: "gen_ai.client.operation.duration",
     value: durationMs / 1000,

@@ -167,11 +167,16 @@ export interface ProviderAbilities {
    */
   chat(call: ProviderCall): Awaitable<ProviderReply>
   /**
-   * Answers one attempt at embeddings. Return a `Response` to pass an upstream's bytes through, or the object.
+   * Answers one attempt at embeddings. Return a `Response` to pass an upstream's bytes through, or the object: the
+   * gateway writes its vectors as the client asked for them, whether they are numbers or base64.
    * Without it the provider's models are not tried for embeddings.
    */
-  embed?(call: EmbedCall): Awaitable<Response | EmbeddingResponse>
-  /** Resolves when the provider can serve; throws why not. One that cannot is tried after those that can. */
+  embed?(call: EmbedCall): Awaitable<EmbedReply>
+  /**
+   * Resolves when the provider can serve; throws why not, which is no failure of the plugin. One that cannot is tried
+   * after those that can. Asked when the plugin comes into service and every `routing.health_check_interval`; too late
+   * is a no.
+   */
   healthCheck?(context: { signal: AbortSignal }): Awaitable<void>
   /** Expected price of a request in US dollars, or null where it is not known. */
   estimateCost?(request: DeepReadonly<ChatRequest>): number | null
@@ -210,6 +215,7 @@ export interface EmbedCall {
 }
 
 export type ProviderReply = Response | ChatCompletion | AsyncIterable<ChatCompletionChunk>
+export type EmbedReply = Response | EmbeddingResponse
 
 // ---------------------------------------------------------------------------------------------------
 // Middleware
@@ -280,12 +286,13 @@ export interface RouterAbilities {
 
 export interface RouteRequest {
   readonly requestId: string
+  readonly operation: Operation
   /** As the client asked. */
   readonly model: string
   /** The provider the client named as `provider/model`, if it did. */
   readonly provider: string | undefined
   readonly stream: boolean
-  /** Parsed when first read. */
+  /** Parsed when first read; none of a request for embeddings. */
   readonly messages: DeepReadonly<ChatRequest["messages"]>
   /** Size of the request body in bytes: a cheap measure of the prompt. */
   readonly bodyBytes: number
@@ -473,8 +480,17 @@ export interface Hooks {
 /** Characters of streamed text that are held back for `onText`. */
 export const TEXT_WINDOW = 64
 
+/** What is asked for, and what it is answered with. */
+interface Operations {
+  chat: { request: ChatRequest; response: ChatCompletion }
+  embeddings: { request: EmbeddingRequest; response: EmbeddingResponse }
+}
+export type Operation = keyof Operations
+
 /** What every event about one request carries. */
-export interface CallEvent {
+export interface CallEvent<O extends Operation = Operation> {
+  /** `chat` for `/v1/chat/completions`, `embeddings` for `/v1/embeddings`. */
+  readonly operation: O
   readonly requestId: string
   readonly traceId: string
   /** The generation of plugins that serves this request. */
@@ -493,9 +509,11 @@ export interface CallEvent {
   readonly metadata: Readonly<Record<string, unknown>>
 }
 
-export interface RequestEvent extends CallEvent {
+/** Look at `operation` to know what kind of request it is. */
+export type RequestEvent = { [O in Operation]: RequestEventOf<O> }[Operation]
+export interface RequestEventOf<O extends Operation> extends CallEvent<O> {
   /** Parsed when first read, and frozen. */
-  readonly request: DeepReadonly<ChatRequest>
+  readonly request: DeepReadonly<Operations[O]["request"]>
   readonly headers: Headers
 }
 
@@ -504,8 +522,8 @@ export interface RequestChange {
   readonly model?: string
   /** Route to this provider first. */
   readonly provider?: string
-  /** Send this request instead. */
-  readonly request?: DeepReadonly<ChatRequest>
+  /** Send this request instead; one of the same operation. */
+  readonly request?: DeepReadonly<ChatRequest> | DeepReadonly<EmbeddingRequest>
   /** Merged into the call's metadata, which every later event carries. */
   readonly metadata?: Readonly<Record<string, unknown>>
 }
@@ -535,9 +553,11 @@ export interface StreamEndEvent extends CallEvent {
   readonly usage: Usage | undefined
 }
 
-export interface ResponseEvent extends CallEvent {
-  /** The completion, parsed when first read; undefined for a stream. */
-  readonly response: DeepReadonly<ChatCompletion> | undefined
+/** Look at `operation` to know what kind of response it is. */
+export type ResponseEvent = { [O in Operation]: ResponseEventOf<O> }[Operation]
+export interface ResponseEventOf<O extends Operation> extends CallEvent<O> {
+  /** What was sent, parsed when first read; undefined for a stream. */
+  readonly response: DeepReadonly<Operations[O]["response"]> | undefined
   readonly responseStatus: number
   readonly durationMs: number
   readonly usage: Usage | undefined

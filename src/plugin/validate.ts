@@ -8,6 +8,7 @@ import {
   PLUGIN_TYPES,
   type PluginDefinition,
   type PluginType,
+  type ProviderAbilities,
 } from "./contract.ts"
 import { isVersion, isVersionRange } from "./version.ts"
 
@@ -44,6 +45,13 @@ export function checkAbilities({ name, type }: PluginDefinition, returned: unkno
   return returned as unknown as Abilities
 }
 
+/** What `listModels` gave. @throws GatewayError `plugin_invalid` */
+export function checkModels(listed: unknown): ProviderAbilities["models"] {
+  if (!isModels(listed))
+    throw invalid("listModels gave something else", [`it ${MODELS}, got ${show(listed)}`])
+  return listed
+}
+
 interface Rule {
   readonly isOptional: boolean
   readonly isMet: (value: unknown) => boolean
@@ -63,6 +71,8 @@ const isPercent = (value: unknown) => Number.isInteger(value) && Number(value) >
 const method = must("must be a function", isFunction)
 const optionalMethod = may("must be a function", isFunction)
 const priority = may("must be an integer from 0 to 100, higher runs first", isPercent)
+
+const MODELS = "must be a list of model names or { id, … } objects"
 
 const NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
 const MAX_NAME_LENGTH = 64
@@ -95,7 +105,7 @@ const COMMON_RULES = {
 
 const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>, Rule>> } = {
   provider: {
-    models: must("must be a list of model names or { id, … } objects", isModels),
+    models: must(MODELS, isModels),
     listModels: optionalMethod,
     chat: method,
     embed: optionalMethod,
@@ -207,7 +217,7 @@ function isDependencies(value: unknown): boolean {
   )
 }
 
-function isModels(value: unknown): boolean {
+function isModels(value: unknown): value is ProviderAbilities["models"] {
   return Array.isArray(value) && value.every((model) => isModelId(isRecord(model) ? model.id : model))
 }
 

@@ -120,7 +120,7 @@ function describe(code: ErrorCode, status: number, about: string): string {
     case "upstream_server_error":
       return `failed${about} (status ${status})`
     case "upstream_invalid_reply":
-      return `answered with status ${status}, which is no answer to a chat completion: check its base_url`
+      return `answered with status ${status}, which is no answer to such a request: check its base_url`
     default:
       return `rejected the request${about}`
   }

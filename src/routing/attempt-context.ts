@@ -3,10 +3,13 @@ import type { ProviderCall } from "../plugin/contract.ts"
 import type { AttemptDeadline } from "./deadline.ts"
 import type { RoutedProvider } from "./provider.ts"
 
+/** What every attempt has, whatever is asked for. */
+export type AttemptCall = Pick<ProviderCall, "model" | "signal">
+
 /** What reading a provider's reply needs to know about the attempt. */
-export interface AttemptContext {
+export interface AttemptContext<C extends AttemptCall = AttemptCall> {
   readonly provider: RoutedProvider
-  readonly call: ProviderCall
+  readonly call: C
   readonly deadline: AttemptDeadline
   /** Aborts the attempt. */
   readonly abort: (reason: unknown) => void

@@ -3,11 +3,14 @@ import type { Clock } from "../clock.ts"
 import { GatewayError, toGatewayError } from "../errors.ts"
 import type { ProviderCall, SwitchReason } from "../plugin/contract.ts"
 import { canFailOver } from "../protocol/upstream-error.ts"
+import type { AttemptCall } from "./attempt-context.ts"
 import type { Candidate } from "./catalog.ts"
 import { AttemptDeadline } from "./deadline.ts"
-import { receive, type UpstreamReply } from "./reply.ts"
+import type { ProviderOperation } from "./operation.ts"
+import type { UpstreamReply } from "./reply.ts"
 
-export interface AttemptOptions {
+export interface AttemptOptions<C extends AttemptCall = ProviderCall> {
+  readonly operation: ProviderOperation<C>
   readonly clock: Clock
   readonly candidates: readonly Candidate[]
   /** Attempts after the first one. */
@@ -15,7 +18,7 @@ export interface AttemptOptions {
   readonly failover: "enabled" | "disabled"
   readonly stream: boolean
   readonly clientSignal: AbortSignal
-  readonly makeCall: (attempt: { candidate: Candidate; number: number; signal: AbortSignal }) => ProviderCall
+  readonly makeCall: (attempt: { candidate: Candidate; number: number; signal: AbortSignal }) => C
   readonly onAttempt: (attempt: { candidate: Candidate; number: number }) => void
   readonly onFailure: (attempt: FailedAttempt) => void
   readonly onSwitch: (change: { from: Candidate; to: Candidate; reason: SwitchReason }) => void
@@ -46,7 +49,7 @@ interface Failure {
  * @throws GatewayError the provider's own error where only one was tried, `all_providers_failed` with each
  * one's reason where several were, `client_closed_request` when the client left.
  */
-export async function attempt(options: AttemptOptions): Promise<Answer> {
+export async function attempt<C extends AttemptCall>(options: AttemptOptions<C>): Promise<Answer> {
   const queue = options.failover === "enabled" ? [...options.candidates] : options.candidates.slice(0, 1)
   const failures: Failure[] = []
 
@@ -77,11 +80,11 @@ interface Attempt {
   readonly startMs: number
 }
 
-async function attemptOnce(
-  options: AttemptOptions,
+async function attemptOnce<C extends AttemptCall>(
+  options: AttemptOptions<C>,
   { candidate, number, startMs }: Attempt,
 ): Promise<Answer> {
-  const { clock, clientSignal, stream } = options
+  const { clock, clientSignal, stream, operation } = options
   const { provider } = candidate
   if (clientSignal.aborted) throw clientClosed()
   const controller = new AbortController()
@@ -99,7 +102,12 @@ async function attemptOnce(
 
   try {
     const call = options.makeCall({ candidate, number, signal: controller.signal })
-    const reply = await receive(await provider.chat(call), { provider, call, deadline, abort })
+    const reply = await operation.receive(await operation.ask(provider, call), {
+      provider,
+      call,
+      deadline,
+      abort,
+    })
     if (reply.kind === "plain") release()
     return { candidate, reply, latencyMs: clock.monotonic() - startMs, release }
   } catch (thrown) {
@@ -113,7 +121,11 @@ async function attemptOnce(
   }
 }
 
-function announce({ onSwitch }: AttemptOptions, last: Failure | undefined, to: Candidate): void {
+function announce(
+  { onSwitch }: Pick<AttemptOptions, "onSwitch">,
+  last: Failure | undefined,
+  to: Candidate,
+): void {
   if (last === undefined || last.candidate.provider === to.provider) return
   onSwitch({ from: last.candidate, to, reason: REASONS[last.error.kind] })
 }
@@ -135,7 +147,7 @@ const MAX_ASKED_PAUSE_MS = 2000
 
 /** Another provider is tried at once; the same one again after a pause that doubles each time. */
 async function backOff(
-  { clock, clientSignal }: AttemptOptions,
+  { clock, clientSignal }: Pick<AttemptOptions, "clock" | "clientSignal">,
   candidate: Candidate,
   failures: readonly Failure[],
 ): Promise<void> {

@@ -1,12 +1,17 @@
 import { GatewayError, messageOf } from "../errors.ts"
 import type {
   Awaitable,
+  EmbedCall,
+  EmbedReply,
   ModelInfo,
   ProviderAbilities,
   ProviderCall,
   ProviderReply,
 } from "../plugin/contract.ts"
 import type { PluginInstance } from "../plugin/instance.ts"
+import type { PointBook } from "../plugin/point.ts"
+import type { AttemptCall } from "./attempt-context.ts"
+import { guarded } from "./guarded-call.ts"
 
 export interface ProviderTimeouts {
   readonly firstTokenMs: number
@@ -20,6 +25,8 @@ export interface RoutedProvider {
   readonly models: readonly ModelInfo[]
   readonly timeouts: ProviderTimeouts
   chat(call: ProviderCall): Awaitable<ProviderReply>
+  /** None where the provider has no embeddings. */
+  readonly embed: ((call: EmbedCall) => Awaitable<EmbedReply>) | undefined
   /** Enters the provider's own context: the plugin's module graph, or nothing. */
   run<T>(fn: () => T): T
   estimateCost: ProviderAbilities["estimateCost"] | undefined
@@ -42,52 +49,60 @@ export function configuredProvider(
     models: modelInfos(abilities.models),
     timeouts,
     chat: (call) => abilities.chat(call),
+    embed: abilities.embed?.bind(abilities),
     run: (fn) => fn(),
     estimateCost: abilities.estimateCost?.bind(abilities),
   }
 }
 
+interface PluginProviderOptions {
+  readonly points: PointBook
+  /** As it lists them now, where that is known. */
+  readonly models: readonly ModelInfo[] | undefined
+}
+
 /** A provider plugin, under the plugin's name. What it throws is attributed to it. */
-export function pluginProvider(instance: PluginInstance<"provider">): RoutedProvider {
+export function pluginProvider(
+  instance: PluginInstance<"provider">,
+  { points, models }: PluginProviderOptions,
+): RoutedProvider {
   const { abilities, name } = instance
-  const chat = abilities.chat.bind(abilities)
+  const { embed } = abilities
 
   return {
     name,
-    models: modelInfos(abilities.models),
+    models: models ?? modelInfos(abilities.models),
     timeouts: DEFAULT_TIMEOUTS,
+    chat: guard("chat", abilities.chat),
+    embed: embed && guard("embed", embed),
     run: (fn) => instance.run(fn),
     estimateCost: abilities.estimateCost?.bind(abilities),
-    async chat(call) {
-      const startMs = performance.now()
-      const cut = Promise.withResolvers<never>()
-      const forget = instance.onGone(cut.reject)
-      // A plugin may ignore its signal; the attempt must end all the same.
-      const abort = () => cut.reject(call.signal.reason)
-      call.signal.addEventListener("abort", abort, { once: true })
-      try {
-        return await Promise.race([instance.run(chat, call), cut.promise])
-      } catch (thrown) {
-        throw attribute(thrown, call)
-      } finally {
-        forget()
-        call.signal.removeEventListener("abort", abort)
-        instance.called(performance.now() - startMs)
-      }
-    },
   }
 
-  function attribute(thrown: unknown, call: ProviderCall): unknown {
-    if (thrown instanceof GatewayError || call.signal.aborted) return thrown
-    instance.failed(`chat: ${messageOf(thrown)}`, "error")
+  function guard<C extends AttemptCall, R>(
+    ability: "chat" | "embed",
+    fn: (call: C) => Awaitable<R>,
+  ): (call: C) => Promise<R> {
+    return guarded({
+      instance,
+      point: `provider.${ability}`,
+      fn: fn.bind(abilities),
+      points,
+      onThrow: (thrown, { signal }) =>
+        thrown instanceof GatewayError || signal.aborted ? thrown : failed(ability, thrown),
+    })
+  }
+
+  function failed(ability: string, thrown: unknown): GatewayError {
+    instance.failed(`${ability}: ${messageOf(thrown)}`, "error")
     return new GatewayError(
       "upstream_server_error",
-      `provider plugin "${name}" failed in chat: ${messageOf(thrown)}`,
+      `provider plugin "${name}" failed in ${ability}: ${messageOf(thrown)}`,
       { cause: thrown },
     )
   }
 }
 
-function modelInfos(models: ProviderAbilities["models"]): readonly ModelInfo[] {
+export function modelInfos(models: ProviderAbilities["models"]): readonly ModelInfo[] {
   return models.map((model) => (typeof model === "string" ? { id: model } : model))
 }

@@ -1,6 +1,7 @@
 /** What a provider returned, brought into one of two forms: a whole reply, or a stream that has begun. */
-import type { Awaitable, ProviderReply } from "../plugin/contract.ts"
+import type { Awaitable, EmbedCall, ProviderCall } from "../plugin/contract.ts"
 import { completionEvents } from "../protocol/completion-events.ts"
+import { encodedAs, hasData } from "../protocol/embedding-reply.ts"
 import { type ChatCompletion, type ChatCompletionChunk, hasChoices } from "../protocol/openai.ts"
 import { classifyErrorEvent, classifyResponse, readFault } from "../protocol/upstream-error.ts"
 import { type AttemptContext, connectionLost, invalidReply } from "./attempt-context.ts"
@@ -8,7 +9,7 @@ import { beginStream, chunkReader, type StreamReply, wholeReader } from "./strea
 
 interface PlainReply {
   readonly kind: "plain"
-  /** A chat completion as JSON. */
+  /** A chat completion or a list of embeddings, as JSON. */
   readonly body: Uint8Array<ArrayBuffer>
 }
 
@@ -19,7 +20,7 @@ const MAX_PLAIN_BYTES = 128 * 2 ** 20
 const MAX_ERROR_BYTES = 64 * 2 ** 10
 
 /** @throws GatewayError `upstream_…` */
-export function receive(reply: ProviderReply, context: AttemptContext): Awaitable<UpstreamReply> {
+export function receive(reply: unknown, context: AttemptContext<ProviderCall>): Awaitable<UpstreamReply> {
   const { call } = context
   if (reply instanceof Response) return receiveResponse(reply, context)
   if (isAsyncIterable(reply)) {
@@ -33,7 +34,28 @@ export function receive(reply: ProviderReply, context: AttemptContext): Awaitabl
   return { kind: "plain", body: new TextEncoder().encode(JSON.stringify(reply)) }
 }
 
-async function receiveResponse(response: Response, context: AttemptContext): Promise<UpstreamReply> {
+/** @throws GatewayError `upstream_…` */
+export async function receiveEmbeddings(
+  reply: unknown,
+  context: AttemptContext<EmbedCall>,
+): Promise<UpstreamReply> {
+  if (reply instanceof Response) {
+    if (!reply.ok) throw await refusal(reply, context)
+    const body = await readWhole(reply, MAX_PLAIN_BYTES, context)
+    if (!looksLike(body, DATA)) throw notAsked(body, context, "a list of embeddings")
+    return { kind: "plain", body }
+  }
+  const encoded = hasData(reply) ? encodedAs(reply, context.call.request.encoding_format) : undefined
+  if (encoded === undefined) {
+    throw invalidReply(context, "returned neither a Response nor embeddings with numbers or base64 in each")
+  }
+  return { kind: "plain", body: new TextEncoder().encode(JSON.stringify(encoded)) }
+}
+
+async function receiveResponse(
+  response: Response,
+  context: AttemptContext<ProviderCall>,
+): Promise<UpstreamReply> {
   const { call } = context
   if (!response.ok) throw await refusal(response, context)
   if (
@@ -44,10 +66,10 @@ async function receiveResponse(response: Response, context: AttemptContext): Pro
     return beginStream(response.body.getReader(), context)
   }
   const body = await readWhole(response, MAX_PLAIN_BYTES, context)
-  if (!looksLikeCompletion(body)) throw notCompletion(body, context)
+  if (!looksLike(body, CHOICES)) throw notAsked(body, context, A_COMPLETION)
   if (!call.stream) return { kind: "plain", body }
   const completion = parseJson(body)
-  if (!isCompletion(completion)) throw notCompletion(body, context)
+  if (!isCompletion(completion)) throw notAsked(body, context, A_COMPLETION)
   return beginStream(wholeReader(completionEvents(completion)), context)
 }
 
@@ -64,14 +86,14 @@ async function refusal(response: Response, context: AttemptContext): Promise<unk
   })
 }
 
-/** A reply with status 200 that is no completion: some providers send their errors so. */
-function notCompletion(body: Uint8Array, context: AttemptContext): unknown {
+/** A reply with status 200 that is not what was asked for: some providers send their errors so. */
+function notAsked(body: Uint8Array, context: AttemptContext, wanted: string): unknown {
   const { provider, call } = context
   const parsed = parseJson(body)
   if (typeof parsed === "object" && parsed !== null && "error" in parsed) {
     return classifyErrorEvent({ provider: provider.name, model: call.model }, readFault(parsed))
   }
-  return invalidReply(context, "answered with status 200 and something that is not a chat completion")
+  return invalidReply(context, `answered with status 200 and something that is not ${wanted}`)
 }
 
 async function readWhole(
@@ -117,18 +139,20 @@ function isCompletion(value: unknown): value is ChatCompletion {
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const CHOICES = Buffer.from('"choices"')
+const DATA = Buffer.from('"data"')
+const A_COMPLETION = "a chat completion"
 
 /**
- * Both ends and one key: this tells a completion from an error, an HTML page, and an answer that was cut short,
- * without parsing it. Inside a string the quotes of `"choices"` would be escaped.
+ * Both ends and one key: this tells an answer from an error, an HTML page, and an answer that was cut short,
+ * without parsing it. Inside a string the quotes of the key would be escaped.
  */
-function looksLikeCompletion(body: Uint8Array): boolean {
+function looksLike(body: Uint8Array, key: Buffer): boolean {
   let start = 0
   let end = body.length - 1
   while (isSpace(body[start])) start++
   while (isSpace(body[end])) end--
   if (body[start] !== OPEN_BRACE || body[end] !== CLOSE_BRACE) return false
-  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(CHOICES)
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(key)
 }
 
 function isSpace(byte: number | undefined): boolean {

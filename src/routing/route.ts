@@ -1,8 +1,9 @@
 /** Which providers a call is tried at, and in which order. */
 import { GatewayError } from "../errors.ts"
-import type { RouteRequest } from "../plugin/contract.ts"
+import type { Operation, RouteRequest } from "../plugin/contract.ts"
 import type { Snapshot } from "../plugin/snapshot.ts"
 import type { Candidate, Catalog } from "./catalog.ts"
+import type { ProviderHealth } from "./health.ts"
 import { orderCandidates, type RoutingFacts, type Strategy } from "./strategies.ts"
 
 interface RouteOptions {
@@ -13,13 +14,16 @@ interface RouteOptions {
   readonly preferred: string | undefined
   readonly strategy: Strategy
   readonly facts: RoutingFacts
+  readonly operation: Operation
+  readonly health: ProviderHealth
   /** Made only where a router plugin looks at it. */
   readonly makeRequest: () => RouteRequest
 }
 
 /**
  * Asks the router plugins, then the strategy.
- * @throws GatewayError `model_not_found`, `no_provider_available`
+ * @throws GatewayError `model_not_found`, `no_provider_available`, `invalid_request` where no provider of the model
+ * does what is asked
  */
 export function route(options: RouteOptions): readonly Candidate[] | Promise<readonly Candidate[]> {
   if (options.snapshot.routers.length === 0) return candidatesOf(options, undefined)
@@ -43,6 +47,25 @@ async function askRouters({
 }
 
 function candidatesOf(options: RouteOptions, chosen: Candidate | undefined): readonly Candidate[] {
+  const able = ableTo(options, inOrder(options, chosen))
+  return options.health.healthyFirst(able)
+}
+
+/** Those that do what is asked. All do chat. */
+function ableTo({ operation, model }: RouteOptions, candidates: readonly Candidate[]): readonly Candidate[] {
+  if (operation === "chat") return candidates
+  const able = candidates.filter(({ provider }) => provider.embed !== undefined)
+  if (able.length > 0) return able
+  const names = [...new Set(candidates.map(({ provider }) => `"${provider.name}"`))]
+  const who = `${names.join(" and ")} ${names.length === 1 ? "has" : "have"}`
+  throw new GatewayError(
+    "invalid_request",
+    `the model "${model}" cannot be used with /v1/embeddings: ${who} no embeddings; ask for a model of another provider`,
+    { param: "model" },
+  )
+}
+
+function inOrder(options: RouteOptions, chosen: Candidate | undefined): readonly Candidate[] {
   const { catalog, model, preferred, strategy, facts } = options
   const resolution = catalog.resolve(model)
   const first =

@@ -94,6 +94,12 @@ export const METRICS = {
     labels: ["from", "to", "reason"],
     help: "Calls that went to another provider than the one before",
   },
+  "gateway.provider.health": {
+    kind: "gauge",
+    unit: "{provider}",
+    labels: ["provider"],
+    help: "1 where a provider that is checked could serve at its last check, else 0",
+  },
   "gateway.errors": {
     kind: "counter",
     unit: "{error}",

@@ -1,5 +1,5 @@
 import { GatewayError } from "../errors.ts"
-import type { ModelInfo, ProviderAbilities, ProviderCall } from "../plugin/contract.ts"
+import type { EmbedCall, ModelInfo, ProviderAbilities, ProviderCall } from "../plugin/contract.ts"
 import { classifyResponse } from "../protocol/upstream-error.ts"
 import type { Transport } from "./transport.ts"
 
@@ -23,7 +23,7 @@ export interface OpenAiProviderOptions {
 }
 
 /**
- * A provider that speaks OpenAI's chat completions. Replies are passed on as they are.
+ * A provider that speaks OpenAI's chat completions and embeddings. Replies are passed on as they are.
  * @throws GatewayError `config_invalid`
  */
 export function createOpenAiProvider({
@@ -33,20 +33,32 @@ export function createOpenAiProvider({
 }: OpenAiProviderOptions): ProviderAbilities {
   const { name, models, connectTimeoutMs } = config
   const chatUrl = endpoint(config, "chat/completions")
+  const embeddingsUrl = endpoint(config, "embeddings")
   const modelsUrl = endpoint(config, "models")
   const base = baseHeaders(config, version)
   const plainHeaders = { accept: "application/json", ...base }
   const streamHeaders = { accept: "text/event-stream", ...base }
 
-  return { models, chat, healthCheck }
+  return { models, chat, embed, healthCheck }
 
-  function chat({ body, stream, requestId, signal }: ProviderCall): Promise<Response> {
-    const headers = { ...(stream ? streamHeaders : plainHeaders), "x-request-id": requestId }
+  function chat(call: ProviderCall): Promise<Response> {
+    return post(chatUrl, call.stream ? streamHeaders : plainHeaders, call)
+  }
+
+  function embed(call: EmbedCall): Promise<Response> {
+    return post(embeddingsUrl, plainHeaders, call)
+  }
+
+  function post(
+    url: string,
+    base: Readonly<Record<string, string>>,
+    { body, requestId, signal }: ProviderCall | EmbedCall,
+  ): Promise<Response> {
     return transport.send({
       provider: name,
-      url: chatUrl,
+      url,
       method: "POST",
-      headers,
+      headers: { ...base, "x-request-id": requestId },
       body,
       signal,
       connectTimeoutMs,

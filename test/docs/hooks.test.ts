@@ -41,7 +41,7 @@ test("the events that carry a call's fields are named", () => {
   const named = [...sentence.matchAll(/`(\w+)`/g)].map(([, name = ""]) => name)
   const extending = HOOK_NAMES.filter((name) => {
     const [, event = ""] = new RegExp(`^  ${name}\\?\\(event: (\\w+),`, "m").exec(contract) ?? []
-    return contract.includes(`interface ${event} extends CallEvent`)
+    return new RegExp(`interface ${event}(?:Of<.+>)? extends CallEvent`).test(contract)
   })
   expect(named).toEqual(extending)
 })
@@ -57,10 +57,10 @@ function fieldsIn(section: string): string[] {
     .map(([field = ""]) => field)
 }
 
-/** The fields of an interface of the contract, without those it extends. */
+/** The fields of an interface of the contract, without those it extends. One may come in a form for each operation. */
 function fieldsOf(name: string): string[] {
-  const [, body = ""] =
-    new RegExp(`^export interface ${name}(?: extends \\w+)? \\{\\n(.*?)^\\}`, "ms").exec(contract) ?? []
+  const head = `^export interface ${name}(?:Of)?(?:<[^{]+>)?(?: extends [\\w<>]+)?`
+  const [, body = ""] = new RegExp(`${head} \\{\\n(.*?)^\\}`, "ms").exec(contract) ?? []
   if (body === "") throw new Error(`the contract has no interface ${name}`)
   return [...body.matchAll(/^ {2}readonly (\w+)\??:/gm)].map(([, field = ""]) => field)
 }

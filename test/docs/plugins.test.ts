@@ -4,6 +4,7 @@ import * as sdk from "leapgate/plugin"
 import { bundledPlugins } from "../../src/bundled.ts"
 import { PLUGIN_TYPES, type PluginType } from "../../src/plugin/contract.ts"
 import { postChat } from "../support/chat.ts"
+import { postEmbeddings } from "../support/embeddings.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { waitFor } from "../support/wait.ts"
 import { codeRows, REPOSITORY, readPage, sectionOf } from "./page.ts"
@@ -66,8 +67,10 @@ describe("what the page says of an ability being called", () => {
     })
     await postChat(gateway.url, { model: "m" })
     await (await postChat(gateway.url, { model: "m", stream: true })).text()
+    await postEmbeddings(gateway.url, { model: "m" })
     await postChat(gateway.url, { model: "not there" })
     await waitFor("the last call to be logged", () => called().has("middleware.onError"))
+    await waitFor("the providers to be asked how they are", () => called().has("provider.healthCheck"))
   })
 
   afterAll(async () => {
@@ -116,6 +119,8 @@ ${abilities} }
 /** What the abilities give, where nothing will not do. */
 const RESULTS: Readonly<Record<string, string>> = {
   chat: "completion",
+  listModels: '["m"]',
+  embed: '{ object: "list", data: [{ object: "embedding", index: 0, embedding: [1] }] }',
   estimateCost: "1",
   routeRequest: "true",
 }

@@ -4,6 +4,7 @@ import { GatewayError } from "../../src/errors.ts"
 import type { ProviderAbilities, ProviderCall } from "../../src/plugin/contract.ts"
 import { type AttemptOptions, attempt } from "../../src/routing/attempts.ts"
 import type { Candidate } from "../../src/routing/catalog.ts"
+import { CHAT } from "../../src/routing/operation.ts"
 import { configuredProvider, DEFAULT_TIMEOUTS, type ProviderTimeouts } from "../../src/routing/provider.ts"
 
 const COMPLETION = '{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"}}]}'
@@ -33,6 +34,7 @@ function setUp(candidates: readonly Candidate[], overrides: Partial<AttemptOptio
   const log: string[] = []
   const clock = hurriedClock()
   const options: AttemptOptions = {
+    operation: CHAT,
     clock,
     candidates,
     maxRetries: 3,

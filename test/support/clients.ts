@@ -4,7 +4,13 @@
  */
 import { existsSync } from "node:fs"
 import { join, resolve } from "node:path"
-import type { ChatCompletion, ChatCompletionChunk, ChatRequest } from "../../src/protocol/openai.ts"
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  EmbeddingRequest,
+  EmbeddingResponse,
+} from "../../src/protocol/openai.ts"
 
 interface OpenAiModule {
   readonly OpenAI: new (options: {
@@ -42,6 +48,9 @@ export interface OpenAiClient {
       create(request: ChatRequest, options?: RequestOptions): ApiPromise<ChatCompletion & WithRequestId>
       stream(request: ChatRequest): { finalChatCompletion(): Promise<ChatCompletion> }
     }
+  }
+  readonly embeddings: {
+    create(request: EmbeddingRequest, options?: RequestOptions): ApiPromise<EmbeddingResponse & WithRequestId>
   }
   readonly models: {
     list(): Promise<{ readonly data: readonly { readonly id: string; readonly object: string }[] }>

@@ -52,6 +52,14 @@ describe("chat", () => {
     expect(seen).toMatchObject([{ method: "POST", url: urlOf("/v1/chat/completions"), body: BODY }])
   })
 
+  test("posts requests for embeddings to embeddings", async () => {
+    const reply = (await provider().embed?.({ ...call(), request: { model: "m-1", input: "x" } })) as Response
+    expect(await reply.json()).toEqual({ id: "1" })
+    expect(seen).toMatchObject([{ method: "POST", url: urlOf("/v1/embeddings"), body: BODY }])
+    expect(seen[0]?.headers.get("accept")).toBe("application/json")
+    expect(seen[0]?.headers.get("x-request-id")).toBe(call().requestId)
+  })
+
   test.each(["/v1", "/v1/", "/v1//"])("accepts a base_url that ends in %s", async (end) => {
     await provider({ baseUrl: urlOf(end) }).chat(call())
     expect(seen[0]?.url).toBe(urlOf("/v1/chat/completions"))
