@@ -9,6 +9,7 @@ import { type Listener, listen } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import type { CacheEvent } from "./plugin/contract.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
@@ -73,7 +74,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
-    onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
+    onCacheEvent: cacheEvent,
   })
   let view = compileView(registry.current)
   const deps = {
@@ -82,7 +83,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     metrics,
     activeRequests: metrics.gauge("http.server.active_requests", {}),
-    call: { clock, log, latency, metrics: new CallMetrics(metrics) },
+    call: { clock, log, latency, metrics: new CallMetrics(metrics), cacheEvent },
     registry,
     points,
     view: () => view,
@@ -174,6 +175,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     await registry.shutdownAll()
     transport.close()
     stopProcessMetrics()
+  }
+
+  function cacheEvent(event: CacheEvent): void {
+    view.snapshot.observe("onCacheEvent", () => event)
   }
 
   /** For `on_error: disable`. */

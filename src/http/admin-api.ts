@@ -2,6 +2,7 @@
 import { GatewayError } from "../errors.ts"
 import { HOOK_NAMES } from "../plugin/contract.ts"
 import type { PointStats } from "../plugin/point.ts"
+import { cacheAdmin } from "./cache-admin.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { isLoopbackAddress } from "./host-guard.ts"
@@ -36,6 +37,7 @@ export function adminApi(deps: HttpDeps) {
       await registry.reload(name)
       return jsonReply({ message: "plugin reloaded", name })
     })
+    .use(cacheAdmin(deps))
 }
 
 /** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */

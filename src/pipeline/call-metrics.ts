@@ -56,6 +56,10 @@ export class CallMetrics {
     series.outputTokens.record(usage.completion_tokens)
   }
 
+  cacheAsked(plugin: string, result: "hit" | "miss" | "bypass"): void {
+    this.#store.counter("gateway.cache.requests", { plugin, result }).add()
+  }
+
   overhead(overheadMs: number): void {
     this.#overhead.record(Math.max(0, overheadMs) / 1000)
   }

@@ -1,5 +1,12 @@
 import type { Clock } from "../clock.ts"
-import type { CallEvent, Principal, ProviderCall, RequestChange, RouteRequest } from "../plugin/contract.ts"
+import type {
+  CacheEvent,
+  CallEvent,
+  Principal,
+  ProviderCall,
+  RequestChange,
+  RouteRequest,
+} from "../plugin/contract.ts"
 import type { Snapshot } from "../plugin/snapshot.ts"
 import type { ChatBody } from "../protocol/chat-body.ts"
 import type { ChatRequest, DeepReadonly } from "../protocol/openai.ts"
@@ -20,6 +27,8 @@ export interface CallDeps {
   readonly log: Logger
   readonly metrics: CallMetrics
   readonly latency: LatencyBook
+  /** Tells the observers of `onCacheEvent`. */
+  cacheEvent(event: CacheEvent): void
 }
 
 export interface CallInput {
@@ -44,6 +53,8 @@ export class Call {
   body: ChatBody
   preferredProvider: string | undefined
   candidate: Candidate | undefined
+  /** Who answered originally, where the reply comes from a cache. */
+  cachedFrom: string | undefined
   attempts = 0
   /** Time spent waiting for providers until one answered. */
   upstreamMs = 0
@@ -51,6 +62,7 @@ export class Call {
   readonly stream: boolean
   readonly startMs: number
   readonly #startTime: number
+  #values: Map<string, unknown> | undefined
 
   constructor(
     readonly input: CallInput,
@@ -61,6 +73,17 @@ export class Call {
     this.stream = input.body.stream
     this.startMs = input.startMs
     this.#startTime = deps.clock.now()
+  }
+
+  /** What the transforms of this call share. */
+  get values(): Map<string, unknown> {
+    this.#values ??= new Map()
+    return this.#values
+  }
+
+  /** The provider that answered, was tried last, or answered what a cache kept. */
+  get answeredBy(): string | undefined {
+    return this.cachedFrom ?? this.candidate?.provider.name
   }
 
   elapsedMs(): number {
@@ -75,7 +98,7 @@ export class Call {
       traceId: traceId(),
       generation: snapshot.generation,
       model: this.model,
-      provider: this.candidate?.provider.name ?? this.preferredProvider,
+      provider: this.answeredBy ?? this.preferredProvider,
       stream: this.stream,
       principal,
       userId: principal.userId,

@@ -1,10 +1,17 @@
 /** The abilities and hooks of plugins as points that the gateway calls, bound once for each snapshot. */
 import type { GatewayError } from "../errors.ts"
-import { hasChoices } from "../protocol/openai.ts"
+import {
+  type ChatCompletion,
+  type ChatCompletionChunk,
+  type ChatRequest,
+  type DeepReadonly,
+  hasChoices,
+} from "../protocol/openai.ts"
 import { pathMatcher } from "../protocol/path-pattern.ts"
 import {
   type AvailableProvider,
   type Awaitable,
+  type CacheStats,
   HOOK_KINDS,
   HOOK_NAMES,
   type HookContext,
@@ -13,9 +20,11 @@ import {
   type MiddlewareContext,
   type PluginType,
   type RouteRequest,
+  type TransformContext,
 } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
 import { type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { A_CHUNK, A_COMPLETION, A_REQUEST, AN_ENTRY, CACHE_STATS } from "./results.ts"
 
 export type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
 type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
@@ -37,6 +46,34 @@ export interface BoundRouter {
   readonly name: string
   readonly routeRequest: PluginPoint<[RouteRequest], boolean>
   readonly selectProvider: PluginPoint<[RouteRequest, readonly AvailableProvider[]], string | undefined>
+}
+
+/** None of these fails a request, but for `get` where the plugin is set to fail closed. */
+export interface BoundCache {
+  readonly name: string
+  readonly distributed: boolean
+  readonly get: PluginPoint<[string], Uint8Array | undefined>
+  /** True once the entry is kept; undefined where that failed, as with those below. */
+  readonly set: PluginPoint<[string, Uint8Array, { ttlMs?: number }], true>
+  readonly delete: PluginPoint<[string], boolean>
+  readonly clear: PluginPoint<[], true>
+  readonly stats: PluginPoint<[], CacheStats>
+}
+
+/** In the order in which they run. */
+export interface BoundTransforms {
+  readonly request: readonly PluginPoint<
+    [DeepReadonly<ChatRequest>, TransformContext],
+    DeepReadonly<ChatRequest> | void
+  >[]
+  readonly response: readonly PluginPoint<
+    [DeepReadonly<ChatCompletion>, TransformContext],
+    DeepReadonly<ChatCompletion> | void
+  >[]
+  readonly chunk: readonly PluginPoint<
+    [DeepReadonly<ChatCompletionChunk>, TransformContext],
+    DeepReadonly<ChatCompletionChunk> | null | void
+  >[]
 }
 
 export function bindHooks(instances: readonly PluginInstance[], book: PointBook): HookPoints {
@@ -87,6 +124,69 @@ export function bindRouter(instance: PluginInstance<"router">, book: PointBook):
   }
 }
 
+export function bindCache(instance: PluginInstance<"cache">, book: PointBook): BoundCache {
+  const { abilities, name } = instance
+  // A cache has no say in who is answered, so what it throws is a failure, of whatever class.
+  const bind = binderOf(instance, book, "observer")
+  const bindGet = instance.failurePolicy === "closed" ? binderOf(instance, book) : bind
+  return {
+    name,
+    distributed: abilities.distributed,
+    get: bindGet("cache.get", AN_ENTRY, abilities.get),
+    set: bind("cache.set", ANYTHING, async (key: string, value: Uint8Array, options: { ttlMs?: number }) => {
+      await abilities.set(key, value, options)
+      return true as const
+    }),
+    delete: bind("cache.delete", A_BOOLEAN, abilities.delete),
+    clear: bind("cache.clear", ANYTHING, async () => {
+      await abilities.clear()
+      return true as const
+    }),
+    stats: bind("cache.stats", CACHE_STATS, abilities.stats),
+  }
+}
+
+export function bindTransforms(
+  instances: readonly PluginInstance<"transform">[],
+  book: PointBook,
+): BoundTransforms {
+  const inward = instances.filter((instance) => supports(instance, "openai-chat", book))
+  const outward = inward.toReversed()
+  return {
+    request: inward.flatMap((instance) => {
+      const bind = binderOf(instance, book)
+      return bind("transform.transformRequest", A_REQUEST, instance.abilities.transformRequest) ?? []
+    }),
+    response: outward.flatMap((instance) => {
+      const bind = binderOf(instance, book)
+      return bind("transform.transformResponse", A_COMPLETION, instance.abilities.transformResponse) ?? []
+    }),
+    chunk: outward.flatMap((instance) => {
+      const bind = binderOf(instance, book)
+      return bind("transform.transformChunk", A_CHUNK, instance.abilities.transformChunk) ?? []
+    }),
+  }
+}
+
+/** Asks while a snapshot is being made. A transform that cannot say does not support the format. */
+function supports(instance: PluginInstance<"transform">, format: string, book: PointBook): boolean {
+  const { abilities } = instance
+  try {
+    const answer: unknown = instance.run(() => abilities.supportsFormat(format))
+    if (typeof answer === "boolean") return answer
+    throw new Error(`returned ${typeof answer}, expected ${A_BOOLEAN.expected}`)
+  } catch (thrown) {
+    const fn = () => {
+      throw thrown
+    }
+    const bind = binderOf(instance, book, "observer")
+    const failed = bind("transform.supportsFormat", A_BOOLEAN, fn)
+    // Whoever judges the plugin may switch it off, and so make the next snapshot: not before this one is in place.
+    setImmediate(() => void failed.call())
+    return false
+  }
+}
+
 export function ofType<T extends PluginType>(
   instances: readonly PluginInstance[],
   type: T,
@@ -95,9 +195,8 @@ export function ofType<T extends PluginType>(
 }
 
 /** Binds abilities of one plugin; one that the plugin does not have stays undefined. */
-function binderOf(instance: PluginInstance, book: PointBook) {
+function binderOf(instance: PluginInstance, book: PointBook, onFailure: OnFailure = failureOf(instance)) {
   const { abilities } = instance
-  const onFailure = failureOf(instance)
   function bind<A extends unknown[], R>(
     name: string,
     result: ResultCheck,

@@ -3,11 +3,15 @@
  * requests pin a snapshot and see the same plugins from their first byte to their last.
  */
 import {
+  type BoundCache,
   type BoundMiddleware,
   type BoundRouter,
+  type BoundTransforms,
+  bindCache,
   bindHooks,
   bindMiddleware,
   bindRouter,
+  bindTransforms,
   type HookEvent,
   type HookPoint,
   type HookPoints,
@@ -34,6 +38,8 @@ export class Snapshot {
   readonly instances: readonly PluginInstance[]
   readonly hooks: HookPoints
   readonly routers: readonly BoundRouter[]
+  readonly caches: readonly BoundCache[]
+  readonly transforms: BoundTransforms
   readonly providers: readonly PluginInstance<"provider">[]
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
@@ -48,6 +54,8 @@ export class Snapshot {
     this.hooks = bindHooks(ordered, points)
     this.#middlewares = ofType(ordered, "middleware").map((instance) => bindMiddleware(instance, points))
     this.routers = ofType(ordered, "router").map((instance) => bindRouter(instance, points))
+    this.caches = ofType(ordered, "cache").map((instance) => bindCache(instance, points))
+    this.transforms = bindTransforms(ofType(ordered, "transform"), points)
     this.providers = ofType(ordered, "provider")
     this.#onIdle = onIdle
   }

@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import { GatewayError, messageOf } from "../errors.ts"
+import { harden } from "./harden.ts"
 import {
   expectKeys,
   type JsonField,
@@ -204,11 +205,4 @@ function isEmptyArray(bytes: Uint8Array, { start }: JsonField): boolean {
 
 function invalid(field: string, what: string): GatewayError {
   return new GatewayError("invalid_request", `"${field}" ${what}`, { param: field })
-}
-
-function harden(value: unknown): void {
-  if (typeof value !== "object" || value === null) return
-  if (Object.hasOwn(value, "__proto__")) Reflect.deleteProperty(value, "__proto__")
-  for (const child of Object.values(value)) harden(child)
-  Object.freeze(value)
 }
