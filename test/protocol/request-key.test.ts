@@ -14,9 +14,7 @@ const BASE: KeyedRequest = {
 const keyOf = (request: unknown) => requestKey({ ...BASE, request: request as ChatRequest })
 
 /** Fields with values as JSON.parse makes them; -0 is written as 0, so it is no other value. */
-const jsonValue = fc
-  .jsonValue({ maxDepth: 3 })
-  .map((value) => JSON.parse(JSON.stringify(value)) as unknown)
+const jsonValue = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as unknown)
 const message = fc.dictionary(fc.string(), jsonValue, { maxKeys: 4 })
 const request = fc.record({
   messages: fc.array(message, { minLength: 1, maxLength: 3 }),
