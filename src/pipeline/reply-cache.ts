@@ -119,17 +119,16 @@ export class ReplyCache {
   /** After the work in hand, with the plugins held until they are done. */
   #fill(caches: readonly BoundCache[], makeValue: () => Uint8Array): void {
     const { snapshot } = this.#call.input
-    const key = this.#key
     snapshot.retain()
     setImmediate(() => {
       const value = makeValue()
-      const pending = caches.map((cache) => this.#set(cache, key, value))
+      const pending = caches.map((cache) => this.#set(cache, value))
       void Promise.allSettled(pending).then(() => snapshot.release())
     })
   }
 
-  async #set(cache: BoundCache, key: string, value: Uint8Array): Promise<void> {
-    const isKept = await cache.set.call(key, value, {})
+  async #set(cache: BoundCache, value: Uint8Array): Promise<void> {
+    const isKept = await cache.set.call(this.#key, value, {})
     if (isKept) this.#tell(cache, { eventType: "set", sizeBytes: value.byteLength })
   }
 
