@@ -1,7 +1,9 @@
 /** The plugins that ship with the gateway. They are compiled into the binary; from source they lie in `plugins/`. */
 import { join } from "node:path"
 import exampleProvider from "../plugins/example-provider.ts"
+import memoryCache from "../plugins/memory-cache.ts"
 import modelRouter from "../plugins/model-router.ts"
+import piiRedactor from "../plugins/pii-redactor.ts"
 import rateLimiter from "../plugins/rate-limiter.ts"
 import type { PluginDefinition } from "./plugin/contract.ts"
 import type { BundledPlugin } from "./plugin/sources.ts"
@@ -9,7 +11,9 @@ import type { BundledPlugin } from "./plugin/sources.ts"
 export function bundledPlugins(): readonly BundledPlugin[] {
   const definitions = [
     exampleProvider,
+    memoryCache,
     modelRouter,
+    piiRedactor,
     rateLimiter,
   ] as readonly unknown[] as readonly PluginDefinition[]
   return definitions.map((definition) => ({

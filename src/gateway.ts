@@ -9,6 +9,7 @@ import { type Listener, listen, type Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import type { CacheEvent } from "./plugin/contract.ts"
 import { createFleet, type Peers } from "./plugin/fleet.ts"
 import { readHooks } from "./plugin/hook-stats.ts"
 import { PointBook } from "./plugin/point.ts"
@@ -105,7 +106,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
-    onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
+    onCacheEvent: cacheEvent,
   })
   const fleet = createFleet(
     {
@@ -126,7 +127,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     metrics,
     activeRequests: metrics.gauge("http.server.active_requests", {}),
-    call: { clock, log, latency, health, metrics: new CallMetrics(metrics) },
+    call: { clock, log, latency, health, metrics: new CallMetrics(metrics), cacheEvent },
     registry,
     fleet,
     points,
@@ -231,6 +232,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     await registry.shutdownAll()
     transport.close()
     stopProcessMetrics()
+  }
+
+  function cacheEvent(event: CacheEvent): void {
+    view.snapshot.observe("onCacheEvent", () => event)
   }
 
   /** For `on_error: disable`. */

@@ -3,6 +3,7 @@ import type { StaticDecode, TObject } from "@sinclair/typebox"
 import { systemClock } from "../src/clock.ts"
 import type {
   Abilities,
+  CacheEvent,
   Metric,
   PluginDefinition,
   PluginType,
@@ -31,6 +32,7 @@ export interface SetUpPlugin<T extends PluginType> {
   readonly abilities: Abilities<T>
   readonly lines: readonly LogLine[]
   readonly metrics: readonly Metric[]
+  readonly cacheEvents: readonly Omit<CacheEvent, "plugin" | "timestamp">[]
   /** Ends this version of the plugin: aborts its signal, shuts it down, then runs the clean-ups in reverse. */
   dispose(): Promise<void>
 }
@@ -42,6 +44,7 @@ export async function setUpPlugin<T extends PluginType, S extends TObject>(
   const { name, version } = checkDefinition(definition, "the test")
   const lines: LogLine[] = []
   const metrics: Metric[] = []
+  const cacheEvents: Omit<CacheEvent, "plugin" | "timestamp">[] = []
   const cleanUps: (() => unknown)[] = []
   const life = new AbortController()
 
@@ -53,7 +56,7 @@ export async function setUpPlugin<T extends PluginType, S extends TObject>(
     state: state.namespace(name),
     signal: life.signal,
     directory: import.meta.dir,
-    emit: { metric: (metric) => metrics.push(metric), cacheEvent() {} },
+    emit: { metric: (metric) => metrics.push(metric), cacheEvent: (event) => cacheEvents.push(event) },
     onDispose: (cleanUp) => cleanUps.push(cleanUp),
   }
   const abilities = await definition.setup(context)
@@ -64,7 +67,7 @@ export async function setUpPlugin<T extends PluginType, S extends TObject>(
     await abilities.shutdown?.()
     for (const cleanUp of cleanUps.reverse()) await cleanUp()
   }
-  return { abilities, lines, metrics, dispose }
+  return { abilities, lines, metrics, cacheEvents, dispose }
 }
 
 export const ANONYMOUS: Principal = {

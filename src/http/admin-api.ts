@@ -3,6 +3,7 @@ import { GatewayError } from "../errors.ts"
 import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
+import { cacheAdmin } from "./cache-admin.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { gatherHooks, gatherPlugin, gatherPlugins } from "./gathered.ts"
@@ -41,6 +42,7 @@ export function adminApi(deps: HttpDeps) {
       await fleet.run({ op: "reload", name })
       return jsonReply({ message: "plugin reloaded", name })
     })
+    .use(cacheAdmin(deps))
 }
 
 /** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */

@@ -1,7 +1,7 @@
 /** The API that applications use: OpenAI's chat completions, embeddings and models. */
 import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
-import { answer } from "../pipeline/answer.ts"
+import { answer, type Reply } from "../pipeline/answer.ts"
 import { Call, type RequestBody } from "../pipeline/call.ts"
 import { readChatBody } from "../protocol/chat-body.ts"
 import { readEmbeddingBody } from "../protocol/embedding-body.ts"
@@ -73,9 +73,16 @@ async function answerCall(
     deps.call,
   )
   const reply = await answer(call, exchange.streamEnded)
-  if (reply.kind === "plain") return exchange.reply(reply.body, PLAIN_HEADERS)
+  if (reply.kind === "plain") return exchange.reply(reply.body, withHeaders(PLAIN_HEADERS, reply))
   exchange.holdForStream()
-  return exchange.reply(reply.body, STREAM_HEADERS)
+  return exchange.reply(reply.body, withHeaders(STREAM_HEADERS, reply))
+}
+
+function withHeaders(
+  usual: NonNullable<Reply["headers"]>,
+  { headers }: Pick<Reply, "headers">,
+): NonNullable<Reply["headers"]> {
+  return headers === undefined ? usual : { ...usual, ...headers }
 }
 
 function listModels({ view }: Exchange): Response {

@@ -55,6 +55,14 @@ export function openApi(version: string) {
         "Deactivate a plugin; ?force=true its dependents too",
       ),
       "/admin/plugins/{name}/reload": post("reloadPlugin", "Load a plugin again from its file"),
+      "/admin/plugins/{name}/cache": {
+        ...get("getCache", "What a cache plugin says about its content", ADMIN, ["name"]),
+        ...remove("clearCache", "Throw away all entries of a cache plugin", ["name"]),
+      },
+      "/admin/plugins/{name}/cache/{key}": remove("deleteCacheEntry", "Throw away one entry", [
+        "name",
+        "key",
+      ]),
     },
     components: {
       securitySchemes: {
@@ -132,6 +140,10 @@ function get(operationId: string, summary: string, security: object[], parameter
 
 function post(operationId: string, summary: string) {
   return { post: operation({ operationId, summary, security: ADMIN, parameters: ["name"] }) }
+}
+
+function remove(operationId: string, summary: string, parameters: readonly string[]) {
+  return { delete: operation({ operationId, summary, security: ADMIN, parameters }) }
 }
 
 function operation({

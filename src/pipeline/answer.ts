@@ -1,6 +1,7 @@
-/** What happens to a call: hooks, routing, attempts, reply. Every endpoint comes through here. */
+/** What happens to a call: hooks, transforms, cache, routing, attempts, reply. Every endpoint comes through here. */
 import { GatewayError, toGatewayError } from "../errors.ts"
 import type { Awaitable, EmbedCall, ProviderCall } from "../plugin/contract.ts"
+import type { CacheEntry } from "../protocol/cache-entry.ts"
 import type {
   ChatCompletion,
   ChatRequest,
@@ -17,15 +18,22 @@ import { CHAT, EMBEDDINGS, type ProviderOperation } from "../routing/operation.t
 import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
+import { replayStream } from "./cached-stream.ts"
 import { type AttemptDetails, type Call, CallAttempt, type CallDeps } from "./call.ts"
+import { ReplyCache } from "./reply-cache.ts"
 import { runRequestHooks } from "./request-hooks.ts"
 import { settleAnswered, settleFailed } from "./settle.ts"
-import { streamToClient } from "./stream.ts"
+import { type BegunStream, streamToClient } from "./stream.ts"
 import { hookCompletion } from "./text-hooks.ts"
+import { transformCompletion, transformRequest } from "./transforms.ts"
 
-export type Reply =
+export type Reply = {
+  /** Beside those that every reply of its kind has. */
+  readonly headers: Readonly<Record<string, string>> | undefined
+} & (
   | { readonly kind: "plain"; readonly body: Uint8Array<ArrayBuffer> }
   | { readonly kind: "stream"; readonly body: ReadableStream<Uint8Array<ArrayBuffer>> }
+)
 
 /**
  * Answers a call, or fails it with its observers told.
@@ -33,7 +41,13 @@ export type Reply =
  */
 export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply> {
   try {
-    if (call.input.snapshot.hooks.onRequest.length > 0) await runRequestHooks(call)
+    const { hooks, transforms } = call.input.snapshot
+    if (hooks.onRequest.length > 0) await runRequestHooks(call)
+    if (transforms.request.length + transforms.embeddingRequest.length > 0) await transformRequest(call)
+    const cache = ReplyCache.of(call)
+    const cached = cache && (await cache.look())
+    if (cached !== undefined) return await answerFrom(cached, { call, headers: cache?.headers, onStreamEnd })
+
     const routed = route(routeOptions(call))
     const candidates = routed instanceof Promise ? await routed : routed
     const answered = await ask(call, candidates)
@@ -42,10 +56,18 @@ export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply
     call.deps.metrics.attemptAnswered(answered.candidate)
     call.deps.metrics.overhead(call.elapsedMs() - call.upstreamMs)
     const { reply } = answered
-    if (reply.kind === "plain") return { kind: "plain", body: await plainToClient(call, reply.body) }
+    const headers = cache?.headers
+    if (reply.kind === "plain") {
+      const body = await plainToClient(call, reply.body)
+      cache?.keep(reply.body)
+      return { kind: "plain", headers, body }
+    }
     call.deps.metrics.firstToken(answered.candidate, answered.latencyMs)
     call.deps.latency.record(answered.candidate.provider.name, answered.latencyMs)
-    return { kind: "stream", body: streamToClient(call, { ...answered, reply }, onStreamEnd) }
+    const begun = { ...answered, reply }
+    if (cache === undefined)
+      return { kind: "stream", headers, body: streamToClient(call, begun, onStreamEnd) }
+    return { kind: "stream", headers, body: recordedStream(cache, { call, begun, onStreamEnd }) }
   } catch (thrown) {
     const error = toGatewayError(thrown)
     settleFailed(call, error)
@@ -74,11 +96,39 @@ function ask(call: Call, candidates: readonly Candidate[]): Promise<Answer> {
     : attempt(attemptOptions(call, candidates, FOR_EMBEDDINGS))
 }
 
+interface FromCache {
+  readonly call: Call
+  readonly headers: Reply["headers"]
+  readonly onStreamEnd: () => void
+}
+
+/** No provider is asked; what it said then takes the same way out. */
+async function answerFrom(entry: CacheEntry, { call, headers, onStreamEnd }: FromCache): Promise<Reply> {
+  call.deps.metrics.overhead(call.elapsedMs())
+  if (entry.kind === "plain") return { kind: "plain", headers, body: await plainToClient(call, entry.body) }
+  const begun = { reply: replayStream(entry), latencyMs: undefined, release() {} }
+  return { kind: "stream", headers, body: streamToClient(call, begun, onStreamEnd) }
+}
+
+interface IntoCache {
+  readonly call: Call
+  readonly begun: BegunStream
+  readonly onStreamEnd: () => void
+}
+
+function recordedStream(cache: ReplyCache, { call, begun, onStreamEnd }: IntoCache) {
+  const { reply, onEnd } = cache.record(begun.reply)
+  return streamToClient(call, { ...begun, reply }, (outcome) => {
+    onEnd(outcome)
+    onStreamEnd()
+  })
+}
+
 function plainToClient(call: Call, body: Uint8Array<ArrayBuffer>): Awaitable<Uint8Array<ArrayBuffer>> {
-  if (call.input.snapshot.hooks.onText.length === 0 || call.operation !== "chat") {
-    return settlePlain(call, body)
-  }
-  return hookText(call, body).then((hooked) => settlePlain(call, hooked))
+  const { hooks, transforms } = call.input.snapshot
+  const isChanged = hooks.onText.length > 0 || transforms.response.length > 0
+  if (!isChanged || call.operation !== "chat") return settlePlain(call, body)
+  return changePlain(call, body).then((changed) => settlePlain(call, changed))
 }
 
 function settlePlain(call: Call, sent: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -94,8 +144,10 @@ function settlePlain(call: Call, sent: Uint8Array<ArrayBuffer>): Uint8Array<Arra
   return sent
 }
 
-async function hookText(call: Call, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const changed = await hookCompletion(call, parseReply<ChatCompletion>(call, body))
+async function changePlain(call: Call, body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  const completion = parseReply<ChatCompletion>(call, body)
+  const transformed = await transformCompletion(call, completion)
+  const changed = (await hookCompletion(call, transformed ?? completion)) ?? transformed
   return changed === undefined ? body : new TextEncoder().encode(JSON.stringify(changed))
 }
 
@@ -105,7 +157,7 @@ function parseReply<T>(call: Call, body: Uint8Array): T {
   } catch (cause) {
     throw new GatewayError(
       "upstream_invalid_reply",
-      `provider "${call.candidate?.provider.name}" answered with malformed JSON`,
+      `provider "${call.answeredBy}" answered with malformed JSON`,
       { cause },
     )
   }

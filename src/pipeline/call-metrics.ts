@@ -57,6 +57,10 @@ export class CallMetrics {
     if (usage.completion_tokens > 0) series.outputTokens.record(usage.completion_tokens)
   }
 
+  cacheAsked(plugin: string, result: "hit" | "miss" | "bypass"): void {
+    this.#store.counter("gateway.cache.requests", { plugin, result }).add()
+  }
+
   overhead(overheadMs: number): void {
     this.#overhead.record(Math.max(0, overheadMs) / 1000)
   }

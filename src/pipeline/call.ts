@@ -1,5 +1,12 @@
 import type { Clock } from "../clock.ts"
-import type { CallEvent, Operation, Principal, RequestChange, RouteRequest } from "../plugin/contract.ts"
+import type {
+  CacheEvent,
+  CallEvent,
+  Operation,
+  Principal,
+  RequestChange,
+  RouteRequest,
+} from "../plugin/contract.ts"
 import type { Snapshot } from "../plugin/snapshot.ts"
 import type { ChatBody } from "../protocol/chat-body.ts"
 import type { EmbeddingBody } from "../protocol/embedding-body.ts"
@@ -23,6 +30,8 @@ export interface CallDeps {
   readonly metrics: CallMetrics
   readonly latency: LatencyBook
   readonly health: ProviderHealth
+  /** Tells the observers of `onCacheEvent`. */
+  cacheEvent(event: CacheEvent): void
 }
 
 /** What came in, by endpoint; `operation` tells them apart. */
@@ -50,6 +59,8 @@ export class Call {
   body: RequestBody
   preferredProvider: string | undefined
   candidate: Candidate | undefined
+  /** Who answered originally, where the reply comes from a cache. */
+  cachedFrom: string | undefined
   attempts = 0
   /** Time spent waiting for providers until one answered. */
   upstreamMs = 0
@@ -57,6 +68,7 @@ export class Call {
   readonly stream: boolean
   readonly startMs: number
   readonly #startTime: number
+  #values: Map<string, unknown> | undefined
 
   constructor(
     readonly input: CallInput,
@@ -74,6 +86,17 @@ export class Call {
     return this.body.operation
   }
 
+  /** What the transforms of this call share. */
+  get values(): Map<string, unknown> {
+    this.#values ??= new Map()
+    return this.#values
+  }
+
+  /** The provider that answered, was tried last, or answered what a cache kept. */
+  get answeredBy(): string | undefined {
+    return this.cachedFrom ?? this.candidate?.provider.name
+  }
+
   elapsedMs(): number {
     return this.deps.clock.monotonic() - this.startMs
   }
@@ -87,7 +110,7 @@ export class Call {
       traceId: traceId(),
       generation: snapshot.generation,
       model: this.model,
-      provider: this.candidate?.provider.name ?? this.preferredProvider,
+      provider: this.answeredBy ?? this.preferredProvider,
       stream: this.stream,
       principal,
       userId: principal.userId,

@@ -1,9 +1,10 @@
-/** The `onChunk` and `onText` hooks over a stream: events are parsed, hooked, and written again. */
+/** Transforms, `onChunk` and `onText` over a stream: events are parsed, changed, and written again. */
 import { CallContext } from "../plugin/point.ts"
 import { type ChatCompletionChunk, hasChoices } from "../protocol/openai.ts"
 import { DONE, DONE_EVENT, encodeChunk, encodeData, eventData } from "../protocol/sse.ts"
 import type { Call } from "./call.ts"
 import { TextWindow } from "./text-hooks.ts"
+import { transformChunk } from "./transforms.ts"
 
 type Choice = ChatCompletionChunk["choices"][number]
 
@@ -20,7 +21,8 @@ export class ChunkHooks {
 
   /** Whether anybody looks at the chunks of this call. */
   static isWanted({ input: { snapshot } }: Call): boolean {
-    return snapshot.hooks.onChunk.length > 0 || snapshot.hooks.onText.length > 0
+    const { hooks, transforms } = snapshot
+    return hooks.onChunk.length > 0 || hooks.onText.length > 0 || transforms.chunk.length > 0
   }
 
   /** Takes the bytes of whole events and returns those to send instead: up to a hook that ended the stream. */
@@ -48,7 +50,9 @@ export class ChunkHooks {
     if (data === DONE) return [...(await this.#flush()), DONE_EVENT]
     const chunk: unknown = parse(data)
     if (!isChunk(chunk)) return [encodeData(data)]
-    const hooked = await this.#onChunk(chunk)
+    const { transforms } = this.#call.input.snapshot
+    const transformed = transforms.chunk.length === 0 ? chunk : await transformChunk(this.#call, chunk)
+    const hooked = transformed && (await this.#onChunk(transformed))
     const sent = hooked && (await this.#onText(hooked))
     return sent ? [encodeChunk(sent)] : []
   }

@@ -28,11 +28,12 @@ export function settleAnswered(call: Call, { response, usage }: AnsweredCall): v
       usage,
       tokensUsed: usage?.total_tokens,
       costUsd: undefined,
-      cacheHit: false,
+      cacheHit: call.cachedFrom !== undefined,
     }
     // The response is of the call's operation.
     return event as ResponseEvent
   })
+  if (call.cachedFrom !== undefined) return
   call.input.snapshot.observe("onMetric", () => ({
     name: "gen_ai.client.operation.duration",
     value: durationMs / 1000,
@@ -57,7 +58,8 @@ interface EndedStream {
   readonly outcome: StreamOutcome
   readonly events: number
   readonly sizeBytes: number
-  readonly firstTokenMs: number
+  /** None where the stream came from a cache. */
+  readonly firstTokenMs: number | undefined
   readonly usage: Usage | undefined
   readonly error: GatewayError | undefined
 }

@@ -5,17 +5,24 @@
 import { GatewayError, toGatewayError } from "../errors.ts"
 import type { StreamOutcome } from "../plugin/contract.ts"
 import { errorEvent } from "../protocol/sse.ts"
-import type { Answer } from "../routing/attempts.ts"
 import type { StreamReply } from "../routing/stream-source.ts"
 import type { Call } from "./call.ts"
 import { ChunkHooks } from "./chunk-hooks.ts"
 import { settleStream } from "./settle.ts"
 
+export interface BegunStream {
+  readonly reply: StreamReply
+  /** How long the provider took until the stream had begun; none where it comes from a cache. */
+  readonly latencyMs: number | undefined
+  /** Stops the clocks of the attempt. */
+  readonly release: () => void
+}
+
 /** @param onEnd is called once, when nothing more will be sent. */
 export function streamToClient(
   call: Call,
-  { reply, latencyMs, release }: Answer & { readonly reply: StreamReply },
-  onEnd: () => void,
+  { reply, latencyMs, release }: BegunStream,
+  onEnd: (outcome: StreamOutcome) => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const { signal } = call.input
   const { watcher } = reply
@@ -96,13 +103,13 @@ export function streamToClient(
     reply.cancel()
     const { dataEvents: events, usage } = watcher
     settleStream(call, { outcome, events, sizeBytes, firstTokenMs: latencyMs, usage, error })
-    onEnd()
+    onEnd(outcome)
   }
 }
 
 function cutShort(call: Call): GatewayError {
   return new GatewayError(
     "upstream_connection_lost",
-    `provider "${call.candidate?.provider.name}" ended its stream before the answer was complete`,
+    `provider "${call.answeredBy}" ended its stream before the answer was complete`,
   )
 }

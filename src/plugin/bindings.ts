@@ -5,6 +5,7 @@ import { pathMatcher } from "../protocol/path-pattern.ts"
 import {
   type AvailableProvider,
   type Awaitable,
+  type CacheStats,
   HOOK_KINDS,
   HOOK_NAMES,
   type HookContext,
@@ -16,6 +17,7 @@ import {
 } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
 import { type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { AN_ENTRY, CACHE_STATS } from "./results.ts"
 
 export type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
 type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
@@ -37,6 +39,18 @@ export interface BoundRouter {
   readonly name: string
   readonly routeRequest: PluginPoint<[RouteRequest], boolean>
   readonly selectProvider: PluginPoint<[RouteRequest, readonly AvailableProvider[]], string | undefined>
+}
+
+/** None of these fails a request, but for `get` where the plugin is set to fail closed. */
+export interface BoundCache {
+  readonly name: string
+  readonly distributed: boolean
+  readonly get: PluginPoint<[string], Uint8Array | undefined>
+  /** True once the entry is kept; undefined where that failed, as with those below. */
+  readonly set: PluginPoint<[string, Uint8Array, { ttlMs?: number }], true>
+  readonly delete: PluginPoint<[string], boolean>
+  readonly clear: PluginPoint<[], true>
+  readonly stats: PluginPoint<[], CacheStats>
 }
 
 export function bindHooks(instances: readonly PluginInstance[], book: PointBook): HookPoints {
@@ -87,6 +101,28 @@ export function bindRouter(instance: PluginInstance<"router">, book: PointBook):
   }
 }
 
+export function bindCache(instance: PluginInstance<"cache">, book: PointBook): BoundCache {
+  const { abilities, name } = instance
+  // A cache has no say in who is answered, so what it throws is a failure, of whatever class.
+  const bind = binderOf(instance, book, "observer")
+  const bindGet = instance.failurePolicy === "closed" ? binderOf(instance, book) : bind
+  return {
+    name,
+    distributed: abilities.distributed,
+    get: bindGet("cache.get", AN_ENTRY, abilities.get),
+    set: bind("cache.set", ANYTHING, async (key: string, value: Uint8Array, options: { ttlMs?: number }) => {
+      await abilities.set(key, value, options)
+      return true as const
+    }),
+    delete: bind("cache.delete", A_BOOLEAN, abilities.delete),
+    clear: bind("cache.clear", ANYTHING, async () => {
+      await abilities.clear()
+      return true as const
+    }),
+    stats: bind("cache.stats", CACHE_STATS, abilities.stats),
+  }
+}
+
 export function ofType<T extends PluginType>(
   instances: readonly PluginInstance[],
   type: T,
@@ -95,9 +131,12 @@ export function ofType<T extends PluginType>(
 }
 
 /** Binds abilities of one plugin; one that the plugin does not have stays undefined. */
-function binderOf(instance: PluginInstance, book: PointBook) {
+export function binderOf(
+  instance: PluginInstance,
+  book: PointBook,
+  onFailure: OnFailure = failureOf(instance),
+) {
   const { abilities } = instance
-  const onFailure = failureOf(instance)
   function bind<A extends unknown[], R>(
     name: string,
     result: ResultCheck,
@@ -125,7 +164,10 @@ const REPLY: ResultCheck = {
   expected: "a Response or nothing",
   accepts: (value) => isNothing(value) || value instanceof Response,
 }
-const A_BOOLEAN: ResultCheck = { expected: "a boolean", accepts: (value) => typeof value === "boolean" }
+export const A_BOOLEAN: ResultCheck = {
+  expected: "a boolean",
+  accepts: (value) => typeof value === "boolean",
+}
 const A_PROVIDER: ResultCheck = {
   expected: "a provider's name or nothing",
   accepts: (value) => isNothing(value) || typeof value === "string",

@@ -313,7 +313,7 @@ export interface AvailableProvider {
 
 /**
  * Keeps whole replies. The gateway asks before it routes a call and fills in afterwards; keys and values are its
- * own, and mean nothing to the plugin.
+ * own, and mean nothing to the plugin. Where something fails here, or takes too long, the call goes on without.
  */
 export interface CacheAbilities {
   /** 0 to 100, higher is asked first; default 50. */
@@ -400,21 +400,34 @@ export interface TraceStart {
 export interface TransformAbilities {
   /** 0 to 100, higher is nearer to the client; default 50. */
   readonly priority?: number
-  /** Frozen: return a changed copy. */
+  /**
+   * Frozen: return a changed copy. It is checked like the client's; its `stream` stays the client's. What it says
+   * about the model decides where the call is routed.
+   */
   transformRequest?(
     request: DeepReadonly<ChatRequest>,
     context: TransformContext,
   ): Awaitable<DeepReadonly<ChatRequest> | void>
+  /** The same for a request for embeddings. Their replies hold no text, so there is nothing like it for those. */
+  transformEmbeddingRequest?(
+    request: DeepReadonly<EmbeddingRequest>,
+    context: TransformContext,
+  ): Awaitable<DeepReadonly<EmbeddingRequest> | void>
+  /** Each plain reply; a streamed one is seen by `transformChunk` alone. */
   transformResponse?(
     response: DeepReadonly<ChatCompletion>,
     context: TransformContext,
   ): Awaitable<DeepReadonly<ChatCompletion> | void>
-  /** Each chunk of a streamed reply; null drops it. */
+  /** Each chunk of a streamed reply; null drops it. Throw `GatewayError` to end the stream with that error. */
   transformChunk?(
     chunk: DeepReadonly<ChatCompletionChunk>,
     context: TransformContext,
   ): Awaitable<DeepReadonly<ChatCompletionChunk> | null | void>
-  /** Asked once for each format, with `openai-chat`; one that says no is left out. */
+  /**
+   * Asked with `openai-chat` and `openai-embeddings` whenever the set of live plugins has changed, and not for each
+   * call; a plugin that says no is left out. One that throws fails every call where it is to fail closed, as
+   * transforms are unless `on_error` says otherwise; else it is left out too.
+   */
   supportsFormat(format: string): boolean
 }
 

@@ -3,8 +3,10 @@
  * requests pin a snapshot and see the same plugins from their first byte to their last.
  */
 import {
+  type BoundCache,
   type BoundMiddleware,
   type BoundRouter,
+  bindCache,
   bindHooks,
   bindMiddleware,
   bindRouter,
@@ -16,6 +18,7 @@ import {
 } from "./bindings.ts"
 import type { PluginInstance } from "./instance.ts"
 import { CallContext, type PointBook } from "./point.ts"
+import { type BoundTransforms, bindTransforms } from "./transform-bindings.ts"
 
 interface SnapshotOptions {
   readonly generation: number
@@ -34,6 +37,8 @@ export class Snapshot {
   readonly instances: readonly PluginInstance[]
   readonly hooks: HookPoints
   readonly routers: readonly BoundRouter[]
+  readonly caches: readonly BoundCache[]
+  readonly transforms: BoundTransforms
   readonly providers: readonly PluginInstance<"provider">[]
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
@@ -48,6 +53,8 @@ export class Snapshot {
     this.hooks = bindHooks(ordered, points)
     this.#middlewares = ofType(ordered, "middleware").map((instance) => bindMiddleware(instance, points))
     this.routers = ofType(ordered, "router").map((instance) => bindRouter(instance, points))
+    this.caches = ofType(ordered, "cache").map((instance) => bindCache(instance, points))
+    this.transforms = bindTransforms(ofType(ordered, "transform"), points)
     this.providers = ofType(ordered, "provider")
     this.#onIdle = onIdle
   }

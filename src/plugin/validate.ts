@@ -139,6 +139,7 @@ const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>
   transform: {
     priority,
     transformRequest: optionalMethod,
+    transformEmbeddingRequest: optionalMethod,
     transformResponse: optionalMethod,
     transformChunk: optionalMethod,
     supportsFormat: method,

@@ -1,6 +1,7 @@
 /** Request bodies as the bytes that came: checked, but not turned into objects before somebody asks. */
 import { isUtf8 } from "node:buffer"
 import { GatewayError, messageOf } from "../errors.ts"
+import { harden } from "./harden.ts"
 import {
   type ExpectedKeys,
   expectKeys,
@@ -182,11 +183,4 @@ function readModel(bytes: Uint8Array, field: JsonField): string {
     throw invalidField("model", `must have at most ${MAX_MODEL_LENGTH} characters, got ${model.length}`)
   }
   return model
-}
-
-function harden(value: unknown): void {
-  if (typeof value !== "object" || value === null) return
-  if (Object.hasOwn(value, "__proto__")) Reflect.deleteProperty(value, "__proto__")
-  for (const child of Object.values(value)) harden(child)
-  Object.freeze(value)
 }

@@ -126,6 +126,13 @@ export const METRICS = {
     help: "Streamed replies that ended: complete, client_closed, upstream_failed or rejected",
   },
 
+  "gateway.cache.requests": {
+    kind: "counter",
+    unit: "{request}",
+    labels: ["plugin", "result"],
+    help: "Requests by what a cache plugin had for them: hit or miss, or bypass where the client wanted no cached reply",
+  },
+
   // Plugins
   "gateway.hook.duration": {
     kind: "histogram",

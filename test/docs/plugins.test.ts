@@ -71,6 +71,8 @@ describe("what the page says of an ability being called", () => {
     await postChat(gateway.url, { model: "not there" })
     await waitFor("the last call to be logged", () => called().has("middleware.onError"))
     await waitFor("the providers to be asked how they are", () => called().has("provider.healthCheck"))
+    for (const [method, path] of CACHE_OPERATIONS) await fetch(gateway.adminUrl + path, { method })
+    await waitFor("the last call to be logged", () => called().has("cache.clear"))
   })
 
   afterAll(async () => {
@@ -89,6 +91,12 @@ describe("what the page says of an ability being called", () => {
     return new Set([...gateway.logs().matchAll(/"witnessed":"([\w.]+)"/g)].map(([, ability = ""]) => ability))
   }
 })
+
+const CACHE_OPERATIONS = [
+  ["GET", "/plugins/a-cache/cache"],
+  ["DELETE", "/plugins/a-cache/cache/some-key"],
+  ["DELETE", "/plugins/a-cache/cache"],
+] as const
 
 /** Abilities that are values and not functions. */
 const DATA: ReadonlySet<string> = new Set(["models", "priority", "routes", "distributed"])
@@ -123,6 +131,9 @@ const RESULTS: Readonly<Record<string, string>> = {
   embed: '{ object: "list", data: [{ object: "embedding", index: 0, embedding: [1] }] }',
   estimateCost: "1",
   routeRequest: "true",
+  delete: "true",
+  stats: "{ hits: 0, misses: 0, sets: 0, deletes: 0, sizeBytes: 0, entries: 0, evictions: 0 }",
+  supportsFormat: "true",
 }
 
 /** The members of an interface of the contract, with whether they are needed. */

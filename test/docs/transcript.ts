@@ -88,7 +88,7 @@ function isLike(shown: string, reply: string): boolean {
   return new RegExp(`^${lines.join("")}$`).test(`${settledText(reply)}\n`)
 }
 
-const VARYING_FIELD = /^(?:created|reset|source|version|.*_ms)$/
+const VARYING_FIELD = /^(?:created|reset|size_bytes|source|version|.*_ms)$/
 const VARYING_TEXT = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/
 
 /** The same with every value that differs from run to run replaced by what it is. */
