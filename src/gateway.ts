@@ -9,7 +9,9 @@ import { type Listener, listen } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import type { CallRecorder } from "./plugin/call-recorder.ts"
 import { PointBook } from "./plugin/point.ts"
+import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
@@ -30,11 +32,14 @@ export interface GatewayOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly version: string
   readonly log: RootLogger
+  /** Told of every call into a plugin; for tests and measurements. */
+  readonly recorder?: CallRecorder
 }
 
 export interface Gateway {
   readonly url: string
   readonly adminUrl: string
+  readonly plugins: PluginRegistry
   /** Loads the plugins and opens the listeners. @throws GatewayError `bind_refused` */
   start(): Promise<void>
   /** Reads the configuration again. @throws GatewayError `config_invalid`; then nothing has changed */
@@ -67,6 +72,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     metrics,
     points,
+    recorder: options.recorder,
     entry: (name) => pluginSettings(config, name),
     onSwap: (snapshot) => {
       view = compileView(snapshot)
@@ -96,6 +102,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     get adminUrl() {
       return listeners.at(-1)?.url ?? ""
     },
+    plugins: registry,
     start,
     reload,
     stop,

@@ -28,9 +28,11 @@ type TypedDefinition<T extends PluginType, A, S extends TObject> = Omit<PluginDe
  * TypeScript takes a function for another one whose result has fewer properties, so it does not see what is too much
  * in the result of `setup`. Where something is, the definition would have to have this sentence as its `setup`.
  */
-type OnlyKnown<A, T extends PluginType> = [UnknownKeys<A, T>] extends [never]
+type OnlyKnown<A, T extends PluginType> = [A] extends [never]
   ? unknown
-  : { readonly setup: `${UnknownKeys<A, T> & string} is no ability of type ${T}, and no hook` }
+  : [UnknownKeys<A, T>] extends [never]
+    ? unknown
+    : { readonly setup: `${UnknownKeys<A, T> & string} is no ability of type ${T}, and no hook` }
 
 type UnknownKeys<A, T extends PluginType> =
   | Exclude<keyof A, keyof Abilities<T>>

@@ -60,6 +60,7 @@ export function pluginProvider(instance: PluginInstance<"provider">): RoutedProv
     estimateCost: abilities.estimateCost?.bind(abilities),
     async chat(call) {
       const startMs = performance.now()
+      let failure: unknown
       const cut = Promise.withResolvers<never>()
       const forget = instance.onGone(cut.reject)
       // A plugin may ignore its signal; the attempt must end all the same.
@@ -68,11 +69,14 @@ export function pluginProvider(instance: PluginInstance<"provider">): RoutedProv
       try {
         return await Promise.race([instance.run(chat, call), cut.promise])
       } catch (thrown) {
+        failure = thrown
         throw attribute(thrown, call)
       } finally {
         forget()
         call.signal.removeEventListener("abort", abort)
-        instance.called(performance.now() - startMs)
+        const elapsedMs = performance.now() - startMs
+        instance.called(elapsedMs)
+        instance.record("chat", elapsedMs, failure)
       }
     },
   }

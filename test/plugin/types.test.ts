@@ -512,6 +512,17 @@ describe("what is right compiles", () => {
     })
   })
 
+  test("a setup that always throws", () => {
+    definePlugin({
+      name: "a",
+      version,
+      type: "cache",
+      setup() {
+        throw new Error("no cache here")
+      },
+    })
+  })
+
   test("abilities that are there or not, and annotated ones", () => {
     definePlugin({ name: "a", version, type: "middleware", setup: () => ({ beforeHandle() {}, hooks: {} }) })
     definePlugin({
