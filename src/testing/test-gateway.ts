@@ -10,6 +10,7 @@ import { createLogger, type RootLogger } from "../telemetry/logger.ts"
 import { type StartedUpstream, startFakeUpstream } from "./fake-upstream.ts"
 import { PluginShelf } from "./plugin-shelf.ts"
 import type { ConfigTree, TestLogLine } from "./test-app.ts"
+import { waitFor } from "./wait.ts"
 
 export interface TestGateway {
   readonly gateway: Gateway
@@ -22,6 +23,8 @@ export interface TestGateway {
   readonly pluginLines: readonly TestLogLine[]
   /** The bearer token of the admin API; empty where it needs none. */
   readonly adminToken: string
+  /** Resolves when no request and no observer is under way. */
+  idle(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -55,10 +58,21 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
     })
     const log = splitLogger(logLevel, lines, pluginLines)
     const recorder = { record: (call: PluginCall) => void calls.push(call) }
-    gateway = await createGateway({ loaded, env, version: packageJson.version, log, recorder })
-    await gateway.start()
+    const started = await createGateway({ loaded, env, version: packageJson.version, log, recorder })
+    gateway = started
+    await started.start()
     const { token: adminToken } = loaded.config.admin
-    return { gateway, upstream, shelf, calls, lines, pluginLines, adminToken, stop }
+    return {
+      gateway: started,
+      upstream,
+      shelf,
+      calls,
+      lines,
+      pluginLines,
+      adminToken,
+      idle: () => idle(started),
+      stop,
+    }
   } catch (thrown) {
     await stop()
     throw thrown
@@ -70,6 +84,10 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
     await upstream.stop()
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+async function idle({ plugins }: Gateway): Promise<void> {
+  await waitFor("requests and observers to end", () => plugins.current.requests === 0)
 }
 
 /** The gateway makes a child of its logger for each plugin, and for nothing else. */

@@ -5,6 +5,7 @@ import { checkDefinition } from "../plugin/validate.ts"
 import { postChat } from "./chat.ts"
 import type { AnyPlugin, ConfigTree, TestApp, TestPluginOptions } from "./test-app.ts"
 import { startTestGateway, type TestGateway } from "./test-gateway.ts"
+import { waitFor } from "./wait.ts"
 
 /**
  * Runs a plugin in a real gateway in this process, on a free port, before a fake provider.
@@ -61,9 +62,7 @@ function testApp<T extends PluginType>(name: string, running: TestGateway): Test
       await plugins.sync()
       assertActive(running, definition.name)
     },
-    async idle() {
-      await waitFor("requests and observers to end", () => plugins.current.requests === 0)
-    },
+    idle: running.idle,
     waitFor: (probe) => waitFor("the condition of the test", probe),
     stop,
     [Symbol.asyncDispose]: stop,
@@ -128,20 +127,4 @@ async function readMetrics(adminUrl: string, token: string): Promise<ReadonlyMap
       return [series, Number(value)] as const
     }),
   )
-}
-
-const PATIENCE_MS = 4000
-const LOOK_EVERY_MS = 5
-
-async function waitFor<R>(
-  what: string,
-  probe: () => R | undefined | false | Promise<R | undefined | false>,
-): Promise<R> {
-  const deadlineMs = performance.now() + PATIENCE_MS
-  for (;;) {
-    const value = await probe()
-    if (value !== undefined && value !== false) return value
-    if (performance.now() > deadlineMs) throw new Error(`waited ${PATIENCE_MS / 1000} s in vain for ${what}`)
-    await Bun.sleep(LOOK_EVERY_MS)
-  }
 }
