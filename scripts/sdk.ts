@@ -4,7 +4,7 @@
  * `dist/sdk/`, as files to look at and as the archive that goes into the binary.
  */
 import { createHash } from "node:crypto"
-import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises"
+import { mkdtemp, readdir, rename, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join, relative, resolve } from "node:path"
 import packageJson from "../package.json" with { type: "json" }
@@ -15,6 +15,7 @@ const TYPEBOX = join(ROOT, "node_modules/@sinclair/typebox")
 const BUN_TYPES = join(ROOT, "node_modules/bun-types")
 const TEMPLATES = join(ROOT, "templates")
 const OUT = join(ROOT, "dist/sdk")
+const ARCHIVE = "sdk.json.zst"
 
 /** Paths and what is in them. */
 type Files = Readonly<Record<string, string>>
@@ -33,10 +34,14 @@ try {
     templates,
   }
   const bytes = Bun.zstdCompressSync(JSON.stringify(archive), { level: 19 })
-  await put(archive.leapgate, join(work, "sdk/leapgate"))
-  await put(typebox, join(work, "sdk/typebox"))
-  await Bun.write(join(work, "sdk/sdk.json.zst"), bytes)
-  await replaceFolder(join(work, "sdk"), OUT)
+  for (const [name, files] of Object.entries({ leapgate: archive.leapgate, typebox })) {
+    await rm(join(OUT, name), { recursive: true, force: true })
+    await put(files, join(OUT, name))
+  }
+  // Last, and in one step: whoever reads it meanwhile has the old one or the new one.
+  const fresh = join(OUT, `${ARCHIVE}.${process.pid}`)
+  await Bun.write(fresh, bytes)
+  await rename(fresh, join(OUT, ARCHIVE))
   const unpacked = sizeOf(archive.leapgate) + sizeOf(typebox)
   console.log(
     `dist/sdk: ${kilobytes(unpacked)} in ${count(archive.leapgate) + count(typebox)} files, ${kilobytes(bytes.length)} in the binary`,
@@ -144,15 +149,6 @@ async function typeboxVersion(): Promise<string> {
 
 async function put(files: Files, directory: string): Promise<void> {
   for (const [path, text] of Object.entries(files)) await Bun.write(join(directory, path), text)
-}
-
-/** Whoever reads it meanwhile finds the old one or the new one. */
-async function replaceFolder(from: string, to: string): Promise<void> {
-  await mkdir(dirname(to), { recursive: true })
-  const fresh = `${to}-${process.pid}`
-  await Bun.$`cp -R ${from} ${fresh}`.quiet()
-  await rm(to, { recursive: true, force: true })
-  await rename(fresh, to)
 }
 
 function prefixed(folder: string, files: Files): Files {

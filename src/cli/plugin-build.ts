@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { basename, dirname, join, relative, resolve } from "node:path"
+import { basename, join, parse, relative, resolve } from "node:path"
 import { loadConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
 import { buildError } from "../plugin/build.ts"
@@ -28,7 +28,7 @@ export async function buildPlugin(
       `${to} is the plugin's own source; name another file with --out`,
     )
   }
-  const bundle = await bundleOf(file)
+  const bundle = await bundleOf(file, env)
   await Bun.write(to, bundle)
   const hash = createHash("sha256").update(bundle).digest("hex")
   out(`${name} ${version} → ${relative(cwd, to)}`)
@@ -37,24 +37,34 @@ export async function buildPlugin(
   return 0
 }
 
-async function bundleOf(entry: string): Promise<string> {
+async function bundleOf(entry: string, env: Terminal["env"]): Promise<string> {
+  await assertOneFile(entry)
+  const { dir, base } = parse(entry)
+  const externals = HOST_MODULES.flatMap((name) => ["--external", name])
+  // In a process of its own: names of files in the bundle are relative to the folder that it runs in, so that the
+  // same source gives the same bytes, wherever it lies.
+  const child = Bun.spawn(
+    [process.execPath, "build", base, "--target=bun", "--format=esm", "--sourcemap=inline", ...externals],
+    { cwd: dir, env: { ...env, BUN_BE_BUN: "1" }, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+  )
+  const [bundle, complaint] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
+  if (child.exitCode === 0) return bundle
+  throw new GatewayError("plugin_load_failed", `${entry} cannot be bundled: ${complaint.trim()}`)
+}
+
+/** Tells faults with their places, too. */
+async function assertOneFile(entry: string): Promise<void> {
   const { success, logs, outputs } = await Bun.build({
     entrypoints: [entry],
-    // The same source gives the same bytes, wherever it lies.
-    root: dirname(entry),
-    naming: `${basename(entry).replace(/\.\w+$/, "")}.[ext]`,
     target: "bun",
-    format: "esm",
-    sourcemap: "inline",
     external: [...HOST_MODULES],
     throw: false,
   })
-  const [bundle, ...more] = outputs
-  if (!success || bundle === undefined) throw buildError(entry, logs)
-  if (more.length === 0) return bundle.text()
-  const files = more.map(({ path }) => basename(path)).join(", ")
+  if (!success) throw buildError(entry, logs)
+  const more = outputs.slice(1).map(({ path }) => basename(path))
+  if (more.length === 0) return
   throw new GatewayError(
     "plugin_unsupported",
-    `the plugin cannot be one file: it also needs ${files}; copy its folder with its node_modules instead`,
+    `the plugin cannot be one file: it also needs ${more.join(", ")}; copy its folder with its node_modules instead`,
   )
 }

@@ -32,9 +32,14 @@ export async function pluginImports(entry: string): Promise<PluginImports | unde
       .filter((file) => packageOf(file) === undefined)
       .sort(entryFirst(entry)),
     packages: [...new Set(inputs.flatMap(({ file }) => packageOf(file) ?? []))].sort(),
-    builtins: named.filter((path) => isBuiltin(path) || path === "bun" || path.startsWith("bun:")),
+    builtins: named.filter(isBuiltin).map(fullName),
     host: named.filter((path) => HOST_MODULES.includes(path)),
   }
+}
+
+/** The bundler shortens `node:fs` to `fs`. */
+function fullName(builtin: string): string {
+  return /^(?:node|bun):|^bun$/.test(builtin) ? builtin : `node:${builtin}`
 }
 
 function entryFirst(entry: string): (a: string, b: string) => number {

@@ -7,7 +7,7 @@ import { HOST_MODULES } from "../plugin/host-modules.ts"
 import { sdkArchive } from "./sdk-archive.ts"
 import { COMPILER_OPTIONS, installSdk, isInRepository } from "./sdk-install.ts"
 
-export interface TypeFault {
+interface TypeFault {
   readonly file: string
   readonly line: number
   readonly column: number
