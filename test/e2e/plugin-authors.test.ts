@@ -37,7 +37,8 @@ describe.each(PLUGIN_TYPES.map((type) => [type] as const))("a new plugin of type
 
   test("serves in a gateway", async () => {
     await using gateway = await startGateway({
-      config: { plugins: { configs: { "example-provider": {} } } },
+      // An auth plugin would refuse those whom it does not know.
+      config: { auth: { mode: "open" }, plugins: { configs: { "example-provider": {} } } },
       plugins: { [`${name}.ts`]: await Bun.file(join(directory, "plugins", `${name}.ts`)).text() },
     })
     const info = await (await fetch(`${gateway.adminUrl}/plugins/${name}`)).json()
