@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve, sep } from "node:path"
 import type { LoadedConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
 import { discoverPlugins, type PluginSource, pluginAt } from "../plugin/discover.ts"
-import { listPlugins, pluginDirectory } from "../plugin-host.ts"
+import { type ListedPlugin, listPlugins, pluginDirectory } from "../plugin-host.ts"
 import { closest } from "../protocol/similar.ts"
 
 /**
@@ -33,15 +33,22 @@ export async function pluginTarget(target: string, loaded: LoadedConfig, cwd: st
   const byName = listed.find(({ name }) => name === target)
   const source = sources.find(({ file }) => file === byName?.source)
   if (source !== undefined) return source
-  throw notFound(target, directory, [...sources, ...listed])
+  if (byName !== undefined) throw noFile(byName)
+  throw notFound(target, directory, sources)
 }
 
-function notFound(
-  target: string,
-  directory: string,
-  known: readonly { readonly name: string }[],
-): GatewayError {
-  const [meant] = closest(target, [...new Set(known.map(({ name }) => name))])
+function noFile({ name, source }: ListedPlugin): GatewayError {
+  const why = source.startsWith("bundled:")
+    ? "comes with the gateway and has no file here"
+    : `is at ${source}`
+  return new GatewayError("plugin_not_found", `plugin "${name}" ${why}; give a path`)
+}
+
+function notFound(target: string, directory: string, known: readonly PluginSource[]): GatewayError {
+  const [meant] = closest(
+    target,
+    known.map(({ name }) => name),
+  )
   const hint = meant === undefined ? "" : `; did you mean "${meant}"?`
   return new GatewayError(
     "plugin_not_found",

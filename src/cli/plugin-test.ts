@@ -4,6 +4,7 @@ import { pluginDirectory } from "../plugin-host.ts"
 import { homeOf, pluginTargets, testsIn, testsOf } from "./plugin-target.ts"
 import { bringTypes } from "./plugin-types.ts"
 import type { ConfigOption } from "./program.ts"
+import { followStopSignals } from "./stop-signals.ts"
 import type { Terminal } from "./terminal.ts"
 
 interface TestPluginsOptions extends ConfigOption {
@@ -33,6 +34,7 @@ export async function testPlugins(
     env: { ...env, BUN_BE_BUN: "1" },
     stdio: ["inherit", "inherit", "inherit"],
   })
+  followStopSignals({ first: (signal) => child.kill(signal), again: () => child.kill("SIGKILL") })
   await child.exited
   return child.exitCode ?? 1
 }

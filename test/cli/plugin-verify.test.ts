@@ -157,7 +157,9 @@ describe("plugin verify", () => {
     expect((await author.plugin("verify", "inside")).out).toContain(
       '✓ group: is the middleware "inside" 1.0.0',
     )
-    const unknown = await author.plugin("verify", "insid")
-    expect(unknown).toMatchObject({ exitCode: 1, err: expect.stringContaining('did you mean "inside"?') })
+    const unknown = await author.plugin("verify", "grup")
+    expect(unknown).toMatchObject({ exitCode: 1, err: expect.stringContaining('did you mean "group"?') })
+    const bundled = await author.plugin("verify", "rate-limiter")
+    expect(bundled).toMatchObject({ exitCode: 1, err: expect.stringContaining("comes with the gateway") })
   })
 })
