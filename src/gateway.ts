@@ -9,11 +9,13 @@ import { type Listener, listen, type Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { CacheEvent } from "./plugin/contract.ts"
 import { createFleet, type Peers } from "./plugin/fleet.ts"
 import { readHooks } from "./plugin/hook-stats.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Readings, Topic } from "./plugin/readings.ts"
+import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
@@ -38,6 +40,8 @@ export interface GatewayOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly version: string
   readonly log: RootLogger
+  /** Told of every call into a plugin; for tests and measurements. */
+  readonly recorder?: CallRecorder
   /** Where this process is one of a supervisor's. */
   readonly membership?: Membership
 }
@@ -61,6 +65,7 @@ export interface Gateway {
   readonly adminUrl: string
   /** Those it listens on. */
   readonly ports: { readonly main: number; readonly admin: number }
+  readonly plugins: PluginRegistry
   /** Loads the plugins and opens the listeners. @throws GatewayError `bind_refused` */
   start(): Promise<void>
   /** Reads the configuration again. @throws GatewayError `config_invalid`; then nothing has changed */
@@ -102,6 +107,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     metrics,
     points,
+    recorder: options.recorder,
     entry: (name) => pluginSettings(config, name),
     onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
@@ -145,6 +151,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     get ports() {
       return { main: listeners[0]?.port ?? 0, admin: listeners.at(-1)?.port ?? 0 }
     },
+    plugins: registry,
     start,
     reload,
     stop,

@@ -5,6 +5,7 @@ import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
+import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
@@ -22,6 +23,7 @@ interface PluginHostOptions {
   readonly log: Logger
   readonly metrics: MetricStore
   readonly points: PointBook
+  readonly recorder?: CallRecorder | undefined
   entry(name: string): PluginSettings | undefined
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
@@ -30,13 +32,14 @@ interface PluginHostOptions {
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
-  const { loaded, log, metrics, points, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
+  const { loaded, log, metrics, points, recorder, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   registerHostModules()
   return new PluginRegistry({
     log,
     metrics,
     points,
+    recorder,
     clock: systemClock,
     state: createMemoryStore({ clock: systemClock }),
     moduleHost: createModuleHost(),

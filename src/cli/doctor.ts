@@ -3,16 +3,13 @@ import { loadConfig } from "../config/load.ts"
 import { GatewayError, messageOf } from "../errors.ts"
 import { access, plugins, providers } from "./doctor-gateway.ts"
 import { bunVersion, fileLimit, ports, upstreamLimit } from "./doctor-machine.ts"
-import { bad, doubtful, type Finding, good } from "./finding.ts"
+import { bad, doubtful, type Finding, good, showFindings } from "./finding.ts"
 import type { ConfigOption } from "./program.ts"
 import type { Terminal } from "./terminal.ts"
 
-const MARKS = { good: "✓", doubtful: "!", bad: "✗" } as const satisfies Record<Finding["state"], string>
-
 export async function examine({ config: path }: ConfigOption, { out, env, cwd }: Terminal): Promise<number> {
   const findings = [bunVersion(), upstreamLimit(env), fileLimit(), ...(await gatewayFindings())]
-  for (const { state, text } of findings) out(`${MARKS[state]} ${text.replaceAll("\n", "\n  ")}`)
-  return findings.some(({ state }) => state === "bad") ? 1 : 0
+  return showFindings(findings, out)
 
   async function gatewayFindings(): Promise<readonly Finding[]> {
     const loaded = loadedOrFinding()

@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError } from "commander"
 import packageJson from "../../package.json" with { type: "json" }
 import { GatewayError, messageOf } from "../errors.ts"
+import { addAuthorCommands } from "./plugin-commands.ts"
 import { systemTerminal, type Terminal } from "./terminal.ts"
 
 const EXIT_FAILED = 1
@@ -14,6 +15,7 @@ Examples:
   leapgate config check                   every fault of the config, with line and column
   leapgate config schema > schema.json    a JSON Schema, so that editors complete the config
   leapgate plugin list                    which plugins load, and why others do not
+  leapgate plugin new hello --type auth   a working plugin and its test
   leapgate doctor                         what may be wrong with this machine and this config`
 
 /** @returns the exit code: 0 done, 1 failed, 2 misused. */
@@ -78,7 +80,7 @@ function commandLine(terminal: Terminal, exitWith: (code: number) => void): Comm
       exitWith(await printSchema(options, terminal))
     })
 
-  const plugin = program.command("plugin").description("look at the plugins")
+  const plugin = program.command("plugin").description("look at the plugins, and write your own")
   withConfig(plugin.command("list"))
     .description("list the plugins of the config's directory and the bundled ones")
     .option("--json", "as JSON")
@@ -86,6 +88,7 @@ function commandLine(terminal: Terminal, exitWith: (code: number) => void): Comm
       const { showPlugins } = await import("./plugin-list.ts")
       exitWith(await showPlugins(options, terminal))
     })
+  addAuthorCommands(plugin, { terminal, withConfig, exitWith })
 
   withConfig(program.command("doctor"))
     .description("look for what may be wrong; exit code 1 if something is")

@@ -105,7 +105,7 @@ async function bundle(entry: string, outdir: string, naming: string): Promise<re
   return files.filter((file) => !file.includes(`${sep}node_modules${sep}`)).sort()
 }
 
-function buildError(entry: string, logs: readonly (BuildMessage | ResolveMessage)[]): GatewayError {
+export function buildError(entry: string, logs: readonly (BuildMessage | ResolveMessage)[]): GatewayError {
   const errors = logs
     .filter(({ level }) => level === "error")
     .map(({ message, position }): SourceError => {

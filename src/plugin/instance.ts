@@ -1,5 +1,6 @@
 /** One loaded version of a plugin, from its `setup` to its disposal. */
 import { GatewayError, messageOf } from "../errors.ts"
+import { type CallRecorder, pluginCall } from "./call-recorder.ts"
 import type { Conduct } from "./conduct.ts"
 import type { Abilities, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
 import { Lifetime } from "./lifetime.ts"
@@ -59,6 +60,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
+  readonly #recorder: CallRecorder | undefined
   readonly #listeners = new Set<(reason: GatewayError) => void>()
   #reason: GatewayError | undefined
   #disposal: Promise<void> | undefined
@@ -79,6 +81,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
     this.#module = module
     this.#lifetime = lifetime
     this.#outside = services.moduleHost.outside
+    this.#recorder = services.recorder
   }
 
   /**
@@ -106,6 +109,11 @@ export class PluginInstance<T extends PluginType = PluginType> {
   called(elapsedMs: number): void {
     this.stats.recordCall(elapsedMs)
     this.conduct.called()
+  }
+
+  /** Tells of a call that ended, where somebody listens. */
+  record(hook: string, elapsedMs: number, thrown?: unknown): void {
+    this.#recorder?.record(pluginCall(this.name, hook, elapsedMs, thrown))
   }
 
   /** Counts a call that failed, or was cut at its deadline. */

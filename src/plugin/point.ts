@@ -162,17 +162,18 @@ export class PluginPoint<A extends unknown[], R> {
     return result
   }
 
-  #done(startMs: number): void {
+  #done(startMs: number, thrown?: unknown): void {
     const elapsedMs = this.#deps.clock.monotonic() - startMs
     const { stats, duration } = this.#record
     stats.calls++
     stats.totalTimeMs += elapsedMs
     duration.record(elapsedMs / 1000)
     this.instance.called(elapsedMs)
+    this.instance.record(this.name, elapsedMs, thrown)
   }
 
   #failed(thrown: unknown, startMs: number): undefined {
-    this.#done(startMs)
+    this.#done(startMs, thrown)
     const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
     const isRejection = thrown instanceof GatewayError && !isTimeout && this.#onFailure !== "observer"
     if (isRejection) throw thrown

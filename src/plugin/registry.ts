@@ -24,6 +24,7 @@ import type { StateStore } from "../state/store.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { MetricStore } from "../telemetry/store.ts"
 import { PluginBuilder } from "./build.ts"
+import type { CallRecorder } from "./call-recorder.ts"
 import { Catalogue, type LoadReport } from "./catalogue.ts"
 import type { CacheEvent, Metric, PluginLoadEvent, PluginState } from "./contract.ts"
 import { Generations } from "./generations.ts"
@@ -60,6 +61,7 @@ interface RegistryOptions {
   /** Told of each new snapshot before anything of the old one goes. */
   readonly onSwap: (snapshot: Snapshot) => void
   readonly onEvent: (event: PluginLoadEvent) => void
+  readonly recorder?: CallRecorder | undefined
   readonly emitMetric: (plugin: string, metric: Metric) => void
   readonly emitCacheEvent: (event: CacheEvent) => void
 }

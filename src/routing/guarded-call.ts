@@ -30,6 +30,7 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
   const { duration } = points.record(instance.name, point)
   return async function callProvider(call) {
     const startMs = performance.now()
+    let failure: unknown
     const cut = Promise.withResolvers<never>()
     const forget = instance.onGone(cut.reject)
     const abort = () => cut.reject(call.signal.reason)
@@ -37,6 +38,7 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
     try {
       return await Promise.race([instance.run(fn, call), cut.promise])
     } catch (thrown) {
+      failure = thrown
       throw onThrow === undefined ? thrown : onThrow(thrown, call)
     } finally {
       forget()
@@ -44,6 +46,7 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
       const elapsedMs = performance.now() - startMs
       duration.record(elapsedMs / 1000)
       instance.called(elapsedMs)
+      instance.record(point, elapsedMs, failure)
     }
   }
 }

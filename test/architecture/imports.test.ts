@@ -21,6 +21,16 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   http: [...BASE, "protocol", "config", "telemetry", "state", "plugin", "routing", "pipeline"],
 }
 
+const COMPOSERS = [
+  "gateway.ts",
+  "main.ts",
+  "bundled.ts",
+  "plugin-host.ts",
+  "upstream-provider.ts",
+  "cli",
+  "testing",
+]
+
 interface Import {
   readonly file: string
   readonly target: string
@@ -49,6 +59,11 @@ test("every folder imports only what the table allows it", () => {
   expect(violations).toEqual([])
 })
 
+test("nothing that serves imports the test harness", () => {
+  const importers = importsOf("src/**/*.ts").filter(({ file }) => !/^src\/(?:testing|cli)\//.test(file))
+  expect(importers.filter((found) => placeOf(found).startsWith("src/testing/"))).toEqual([])
+})
+
 test("only http imports Elysia, and plugins share it through the plugin host", () => {
   const importers = importsOf("src/**/*.ts")
     .filter(({ target }) => target === "elysia")
@@ -68,10 +83,7 @@ test("bundled plugins import only leapgate/plugin and packages", () => {
 function isAllowed(from: string, to: string): boolean {
   const place = from.includes("/") ? (from.split("/")[0] ?? "") : from
   const allowed = ALLOWED[place]
-  // gateway.ts, main.ts, cli/ and bundled.ts put the parts together: they may import everything.
-  if (allowed === undefined)
-    return ["gateway.ts", "main.ts", "bundled.ts", "plugin-host.ts", "upstream-provider.ts", "cli"].includes(
-      place,
-    )
+  // gateway.ts, main.ts, cli/, testing/ and bundled.ts put the parts together: they may import everything.
+  if (allowed === undefined) return COMPOSERS.includes(place)
   return to.startsWith(`${place}/`) || allowed.some((part) => to === part || to.startsWith(`${part}/`))
 }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { PLUGIN_TYPES } from "../../src/plugin/contract.ts"
 import { freePort } from "../support/free-port.ts"
 import { runCommand } from "../support/terminal.ts"
 import { codeRows, readPage, sectionOf } from "./page.ts"
@@ -55,6 +56,30 @@ test("leapgate plugin list prints what is shown", async () => {
   await rm(join(cwd, "plugins"), { recursive: true })
   expect(exitCode).toBe(1)
   expect(settled(out)).toBe(settled(shownBy("NAME ")))
+})
+
+test("leapgate plugin verify prints what is shown", async () => {
+  await Bun.write(
+    join(cwd, "plugins/broken.ts"),
+    `import { definePlugin } from "leapgate/plugin"
+export default definePlugin({
+  name: "broken",
+  version: "1.0.0",
+  type: "middleware",
+  setup: () => ({ beforeHandle({ setHeader }) { setHeader("x-answer", 42) } }),
+})
+`,
+  )
+  const { out, exitCode } = await run("plugin", "verify", "broken")
+  await rm(join(cwd, "plugins"), { recursive: true })
+  expect(exitCode).toBe(1)
+  expect(out).toBe(shownBy("✗ broken").trimEnd())
+}, 20_000)
+
+test("the types of plugin new are those of the page", async () => {
+  const rows = codeRows(sectionOf(text, "leapgate plugin new"))
+  const [, meaning = ""] = rows.find(([option]) => option === "--type <type>") ?? []
+  expect([...meaning.matchAll(/`(\w+)`/g)].map(([, name]) => name)).toEqual([...PLUGIN_TYPES])
 })
 
 test("leapgate doctor prints what is shown", async () => {

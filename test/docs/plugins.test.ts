@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
 import { join } from "node:path"
 import * as sdk from "leapgate/plugin"
+import * as testing from "leapgate/testing"
 import { bundledPlugins } from "../../src/bundled.ts"
 import { PLUGIN_TYPES, type PluginType } from "../../src/plugin/contract.ts"
 import { postChat } from "../support/chat.ts"
@@ -30,6 +31,22 @@ describe.each([
 test("the page has what leapgate/plugin exports", () => {
   const documented = codeRows(sectionOf(text, "What `leapgate/plugin` exports")).map(([name]) => name)
   expect(documented.toSorted()).toEqual(Object.keys(sdk).toSorted())
+})
+
+describe("the page has what leapgate/testing", () => {
+  const section = sectionOf(text, "What `leapgate/testing` exports")
+  const names = codeRows(section).map(([name]) => name)
+
+  test("exports", () => {
+    expect(names.slice(0, Object.keys(testing).length)).toEqual(Object.keys(testing))
+  })
+
+  test("takes and gives", async () => {
+    const source = await Bun.file(join(REPOSITORY, "src/testing/test-app.ts")).text()
+    const members = ["TestPluginOptions", "TestApp"].flatMap((name) => membersOf(name, source))
+    const wanted = members.map(([member]) => member)
+    expect(names.slice(Object.keys(testing).length)).toEqual(wanted)
+  })
 })
 
 test.each(PLUGIN_TYPES.map((type) => [type] as const))(
@@ -137,11 +154,13 @@ const RESULTS: Readonly<Record<string, string>> = {
 }
 
 /** The members of an interface of the contract, with whether they are needed. */
-function membersOf(name: string): (readonly [string, string])[] {
+function membersOf(name: string, source = contract): (readonly [string, string])[] {
   const [, body = ""] =
-    new RegExp(`^export interface ${name}(?:<[^{]*>)? \\{\\n(.*?)^\\}`, "ms").exec(contract) ?? []
+    new RegExp(`^export interface ${name}(?:<[^{]*?>)?(?: extends \\w+)? \\{\\n(.*?)^\\}`, "ms").exec(
+      source,
+    ) ?? []
   if (body === "") throw new Error(`the contract has no interface ${name}`)
-  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)(\??)[:(]/gm)].map(
+  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)(\??)(?:<\w+>)?[:(]/gm)].map(
     ([, member = "", mark]) => [member, mark === "?" ? "optional" : "required"] as const,
   )
 }

@@ -1,31 +1,27 @@
 /** Every plugin of the guide, taken from the page as it stands, does in a real gateway what the page says. */
-import { afterEach, expect, test } from "bun:test"
+import { expect, test } from "bun:test"
 import { mkdtemp, rm, symlink } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { basename, join } from "node:path"
+import { bundledPlugins } from "../../src/bundled.ts"
 import { postChat } from "../support/chat.ts"
 import { completion, streamedAnswer, textChunk } from "../support/completions.ts"
-import { type RunningGateway, startGateway } from "../support/gateway.ts"
-import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
+import type { RunningGateway } from "../support/gateway.ts"
 import { readWholeStream } from "../support/streamed-reply.ts"
 import { answers, refuses } from "../support/upstream-scripts.ts"
 import { waitFor } from "../support/wait.ts"
 import { chunked, LAST_CHUNK, streamHead } from "../support/wire.ts"
-import { fileNameOf, REPOSITORY, readPage } from "./page.ts"
-
-const { blocks } = await readPage("docs/guides/write-a-plugin.md")
-const files = new Map(
-  blocks.flatMap((block) => {
-    const name = fileNameOf(block)
-    return name === undefined ? [] : [[name.replace("plugins/", ""), block.text] as const]
-  }),
-)
-
-const closers: (() => unknown)[] = []
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
+import {
+  afterTest,
+  blocks,
+  files,
+  gatewayBefore,
+  gatewayWith,
+  pluginFiles,
+  running,
+  upstreamWith,
+} from "./guide.ts"
+import { REPOSITORY } from "./page.ts"
 
 test("quota answers as often as its config says, then tells when to come back", async () => {
   const gateway = await gatewayWith("quota", { answers: 2, window: "1h" })
@@ -174,22 +170,24 @@ test("token-count reports what is left when it goes", async () => {
 
 test("in the repository's layout every file of the page passes the type check, and its test passes", async () => {
   const directory = await mkdtemp(join(tmpdir(), "leapgate-guide-"))
-  closers.push(() => rm(directory, { recursive: true }))
+  afterTest(() => rm(directory, { recursive: true }))
   for (const name of ["package.json", "src", "test", "node_modules"]) {
     await symlink(join(REPOSITORY, name), join(directory, name))
   }
   for (const [name, source] of files) await Bun.write(join(directory, "plugins", name), source)
+  for (const { file } of bundledPlugins()) await symlink(file, join(directory, "plugins", basename(file)))
   const { compilerOptions } = await Bun.file(join(REPOSITORY, "tsconfig.json")).json()
   await Bun.write(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["plugins"] }))
 
   expect(await output(directory, ["node_modules/.bin/tsc", "--noEmit"])).toEqual({ exitCode: 0, text: "" })
   const tested = await output(directory, ["test", "plugins/quota.test.ts"])
-  expect(tested.text).toContain(" 1 pass")
+  expect(tested.text).toContain(" 2 pass")
   expect(tested.exitCode).toBe(0)
 }, 60_000)
 
-test("every plugin of the page has a test of its name here", async () => {
-  const tests = await Bun.file(import.meta.path).text()
+test("every plugin of the page has a test of its name, here or in write-a-plugin-types", async () => {
+  const more = import.meta.path.replace(".test.ts", "-types.test.ts")
+  const tests = (await Bun.file(import.meta.path).text()) + (await Bun.file(more).text())
   const names = [...files.keys()]
     .filter((file) => !file.endsWith(".test.ts"))
     .map((file) => file.replace(".ts", ""))
@@ -205,41 +203,6 @@ async function output(cwd: string, args: readonly string[]) {
   })
   const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
   return { exitCode: child.exitCode, text: out + err }
-}
-
-/** A gateway with the demo provider and one plugin of the page. */
-function gatewayWith(name: string, config: Readonly<Record<string, unknown>> = {}): Promise<RunningGateway> {
-  return running({
-    config: { plugins: { configs: { "example-provider": {}, [name]: { config } } } },
-    plugins: pluginFiles(name),
-  })
-}
-
-/** The same with a provider whose answers the test writes. */
-function gatewayBefore(upstream: HostileUpstream, name: string): Promise<RunningGateway> {
-  const providers = [{ name: "up", base_url: upstream.url, models: ["good"] }]
-  return running({ config: { providers }, plugins: pluginFiles(name) })
-}
-
-async function running(options: Parameters<typeof startGateway>[0]): Promise<RunningGateway> {
-  const gateway = await startGateway(options)
-  closers.push(() => gateway.stop())
-  return gateway
-}
-
-function upstreamWith(
-  scripts: Readonly<Record<string, Parameters<HostileUpstream["script"]>[1]>>,
-): HostileUpstream {
-  const upstream = startHostileUpstream()
-  closers.push(() => upstream.stop())
-  for (const [model, script] of Object.entries(scripts)) upstream.script(model, script)
-  return upstream
-}
-
-function pluginFiles(name: string): Readonly<Record<string, string>> {
-  const source = files.get(`${name}.ts`)
-  if (source === undefined) throw new Error(`the page has no plugins/${name}.ts`)
-  return { [`${name}.ts`]: source }
 }
 
 async function stateOf(gateway: RunningGateway, name: string) {

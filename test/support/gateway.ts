@@ -58,7 +58,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Runnin
   const configFlags = config === null ? ["--port", "0"] : ["--config", configFile]
 
   let written = ""
-  const child = Bun.spawn([...program(), "serve", ...configFlags, ...(options.flags ?? [])], {
+  const child = Bun.spawn([...leapgate(), "serve", ...configFlags, ...(options.flags ?? [])], {
     cwd: directory,
     env: { PATH: process.env.PATH ?? "", HOME: directory, ...options.env },
     stdin: "ignore",
@@ -108,7 +108,8 @@ export async function startGateway(options: GatewayOptions = {}): Promise<Runnin
   }
 }
 
-function program(): string[] {
+/** The command line as a command: from source, or the built executable. */
+export function leapgate(): string[] {
   if (process.env.LEAPGATE_E2E !== "binary") return [process.execPath, join(REPOSITORY, "src/main.ts")]
   const binary = join(REPOSITORY, "dist/leapgate")
   if (!existsSync(binary)) throw new Error("LEAPGATE_E2E=binary needs dist/leapgate; build it first")

@@ -1,0 +1,1 @@
+export * from "../../src/testing/sdk.ts"

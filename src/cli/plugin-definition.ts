@@ -1,0 +1,40 @@
+/** Reads a plugin's definition as the gateway does, without running its `setup`. */
+import { GatewayError, messageOf } from "../errors.ts"
+import { type BuiltPlugin, PluginBuilder } from "../plugin/build.ts"
+import type { PluginDefinition } from "../plugin/contract.ts"
+import { registerHostModules } from "../plugin/host-modules.ts"
+import { createModuleHost, type PluginModule } from "../plugin/module-host.ts"
+import { positionOf, positionText } from "../plugin/source-position.ts"
+import { checkDefinition } from "../plugin/validate.ts"
+
+const IMPORT_LIMIT_MS = 10_000
+
+/** @throws GatewayError `plugin_load_failed` or `plugin_invalid` */
+export async function readDefinition(file: string): Promise<PluginDefinition> {
+  registerHostModules()
+  const builder = new PluginBuilder()
+  try {
+    const module = await imported(file, await builder.build(file))
+    module.dispose()
+    return checkDefinition(module.exports, file)
+  } finally {
+    await builder.close()
+  }
+}
+
+async function imported(file: string, { artefact, inputs }: BuiltPlugin): Promise<PluginModule> {
+  try {
+    return await createModuleHost().import(artefact, {
+      signal: AbortSignal.timeout(IMPORT_LIMIT_MS),
+      onError() {
+        // What fails beside the import fails again, and is told, when the plugin is loaded.
+      },
+    })
+  } catch (thrown) {
+    const position = positionOf(thrown, inputs)
+    const where = position === undefined ? file : positionText(position)
+    throw new GatewayError("plugin_load_failed", `${where}: importing it failed: ${messageOf(thrown)}`, {
+      cause: thrown,
+    })
+  }
+}
