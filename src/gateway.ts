@@ -12,7 +12,7 @@ import { CallMetrics } from "./pipeline/call-metrics.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
-import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
+import { createPluginHost, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { LatencyBook } from "./routing/latency.ts"
@@ -54,6 +54,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const lifetime = new AbortController()
 
   let { config } = options.loaded
+  /** The addresses stay as they are, whatever a later configuration says. */
+  const { server: bound } = config
   let configured = configuredProviders(config)
   let ollama: readonly RoutedProvider[] = []
   let settings = compileSettings(config)
@@ -102,9 +104,15 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   async function start(): Promise<void> {
-    refuseOpenBind(config)
     await loadPlugins()
-    listeners = openListeners(config)
+    try {
+      refuseOpenBind(config, registry.current.auths.length > 0)
+      listeners = openListeners(config)
+    } catch (thrown) {
+      // What plugins opened would keep the process.
+      await stop()
+      throw thrown
+    }
     isReady = true
     if (config.providers.length === 0) void findOllama()
   }
@@ -147,13 +155,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   async function reload(reason: string): Promise<void> {
     try {
       const next = await (options.reloadConfig?.() ?? Promise.resolve(options.loaded))
-      // The address stays as it is, so it is the running one that must not become open.
-      refuseOpenBind({ ...next.config, server: config.server })
+      // It is the running address that must not become open.
+      refuseOpenBind({ ...next.config, server: bound }, keepsAuthPlugin(registry, next.config))
       const providers = configuredProviders(next.config)
       tellWhatNeedsRestart(config, next.config)
       config = next.config
       configured = providers
-      settings = compileSettings(config)
+      settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       view = compileView(registry.current)
       await registry.applyEntries()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()

@@ -1,19 +1,16 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
-import { GatewayError } from "../errors.ts"
 import { HOOK_NAMES } from "../plugin/contract.ts"
 import type { PointStats } from "../plugin/point.ts"
+import { authoriseAdmin } from "./admin-access.ts"
 import type { HttpDeps } from "./deps.ts"
-import type { Exchange } from "./exchange.ts"
-import { isLoopbackAddress } from "./host-guard.ts"
-import { isSameSecret } from "./key-ring.ts"
 import { ownRoutes } from "./operations.ts"
 import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
   const { registry } = deps
   return ownRoutes("admin-api")
-    .onBeforeHandle(function authoriseAdmin({ exchange }) {
-      authorise(exchange, deps)
+    .onBeforeHandle(function authorise({ exchange }) {
+      return authoriseAdmin(exchange, deps)
     })
     .get("/admin/plugins", () => {
       const plugins = registry.list()
@@ -36,41 +33,6 @@ export function adminApi(deps: HttpDeps) {
       await registry.reload(name)
       return jsonReply({ message: "plugin reloaded", name })
     })
-}
-
-/** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */
-function authorise(exchange: Exchange, deps: HttpDeps): void {
-  const { adminToken } = exchange.view.settings
-  const { headers } = exchange.request
-  if (adminToken !== "") {
-    const sent = /^Bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1]
-    if (sent !== undefined && isSameSecret(sent.trim(), adminToken)) return
-    throw new GatewayError(
-      "admin_unauthorized",
-      'the admin API needs "Authorization: Bearer <token>" with the token of admin.token',
-      { headers: { "www-authenticate": "Bearer" } },
-    )
-  }
-  if (isForeignPage(headers)) {
-    throw new GatewayError("forbidden", "pages of another origin may not use the admin API; set admin.token")
-  }
-  if (exchange.isLocal && isLoopbackAddress(deps.peerOf(exchange.request))) return
-  throw new GatewayError(
-    "forbidden",
-    "without admin.token the admin API answers only callers on this machine that use a loopback host name; set admin.token",
-  )
-}
-
-/** A browser sends these for a page; without a token nothing else keeps a foreign one from switching plugins off. */
-function isForeignPage(headers: Headers): boolean {
-  const site = headers.get("sec-fetch-site")
-  if (site !== null && site !== "same-origin" && site !== "none") return true
-  const origin = headers.get("origin")
-  return (
-    origin !== null &&
-    origin !== `http://${headers.get("host")}` &&
-    origin !== `https://${headers.get("host")}`
-  )
 }
 
 /** For every hook: how many plugins are registered for it now, and what its calls took since the start. */

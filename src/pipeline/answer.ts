@@ -8,6 +8,7 @@ import type { Candidate } from "../routing/catalog.ts"
 import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
+import { authorizeModel } from "./authorize.ts"
 import { type Call, CallAttempt } from "./call.ts"
 import { runRequestHooks } from "./request-hooks.ts"
 import { settleAnswered, settleFailed } from "./settle.ts"
@@ -24,6 +25,7 @@ export type Reply =
  */
 export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply> {
   try {
+    if (call.input.snapshot.guards.length > 0) await authorizeModel(call)
     if (call.input.snapshot.hooks.onRequest.length > 0) await runRequestHooks(call)
     const routed = route(routeOptions(call))
     const candidates = routed instanceof Promise ? await routed : routed

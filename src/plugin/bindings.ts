@@ -5,6 +5,7 @@ import { pathMatcher } from "../protocol/path-pattern.ts"
 import {
   type AvailableProvider,
   type Awaitable,
+  type FetchContext,
   HOOK_KINDS,
   HOOK_NAMES,
   type HookContext,
@@ -12,10 +13,12 @@ import {
   type Hooks,
   type MiddlewareContext,
   type PluginType,
+  type Principal,
   type RouteRequest,
 } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
-import { type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { isPromise, type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { readPermissions, readPrincipal } from "./principal.ts"
 
 export type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
 type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
@@ -37,6 +40,22 @@ export interface BoundRouter {
   readonly name: string
   readonly routeRequest: PluginPoint<[RouteRequest], boolean>
   readonly selectProvider: PluginPoint<[RouteRequest, readonly AvailableProvider[]], string | undefined>
+}
+
+export interface BoundAuth {
+  readonly name: string
+  /** Gives principals of the gateway's own. */
+  readonly authenticate: PluginPoint<[string, HookContext], Principal | undefined>
+  readonly permissions: PluginPoint<[string, HookContext], readonly string[]> | undefined
+  readonly authorize: AuthorizePoint | undefined
+}
+export type AuthorizePoint = PluginPoint<[Principal, string, string, HookContext], boolean>
+
+/** A plugin's own HTTP routes. */
+export interface BoundEndpoint {
+  readonly name: string
+  readonly isPublic: boolean
+  readonly fetch: PluginPoint<[Request, FetchContext], Response>
 }
 
 export function bindHooks(instances: readonly PluginInstance[], book: PointBook): HookPoints {
@@ -87,6 +106,32 @@ export function bindRouter(instance: PluginInstance<"router">, book: PointBook):
   }
 }
 
+/** Whatever fails here is a refusal, so nothing the configuration says opens these points. */
+export function bindAuth(instance: PluginInstance<"auth">, book: PointBook): BoundAuth {
+  const { abilities, name } = instance
+  const bind = binderOf(instance, book, "closed")
+  const { permissions } = abilities
+  return {
+    name,
+    authenticate: bind("auth.authenticate", ANYTHING, (token, context) =>
+      mapped(abilities.authenticate(token, context), readPrincipal),
+    ),
+    permissions:
+      permissions &&
+      bind("auth.permissions", ANYTHING, (userId: string, context: HookContext) =>
+        mapped(permissions.call(abilities, userId, context), readPermissions),
+      ),
+    authorize: bind("auth.authorize", A_BOOLEAN, abilities.authorize),
+  }
+}
+
+/** There is nothing to go on with where a route fails, so it always fails its request. */
+export function bindEndpoint(instance: PluginInstance, book: PointBook): BoundEndpoint | undefined {
+  const { abilities, name } = instance
+  const fetch = binderOf(instance, book, "closed")("fetch", A_RESPONSE, abilities.fetch)
+  return fetch && { name, isPublic: abilities.public === true, fetch }
+}
+
 export function ofType<T extends PluginType>(
   instances: readonly PluginInstance[],
   type: T,
@@ -95,9 +140,8 @@ export function ofType<T extends PluginType>(
 }
 
 /** Binds abilities of one plugin; one that the plugin does not have stays undefined. */
-function binderOf(instance: PluginInstance, book: PointBook) {
+function binderOf(instance: PluginInstance, book: PointBook, onFailure = failureOf(instance)) {
   const { abilities } = instance
-  const onFailure = failureOf(instance)
   function bind<A extends unknown[], R>(
     name: string,
     result: ResultCheck,
@@ -126,6 +170,10 @@ const REPLY: ResultCheck = {
   accepts: (value) => isNothing(value) || value instanceof Response,
 }
 const A_BOOLEAN: ResultCheck = { expected: "a boolean", accepts: (value) => typeof value === "boolean" }
+const A_RESPONSE: ResultCheck = {
+  expected: "a Response with a status and a body that nobody has read",
+  accepts: (value) => value instanceof Response && value.status >= 200 && !value.bodyUsed,
+}
 const A_PROVIDER: ResultCheck = {
   expected: "a provider's name or nothing",
   accepts: (value) => isNothing(value) || typeof value === "string",
@@ -150,4 +198,8 @@ function isObject(value: unknown): value is object {
 
 function failureOf(instance: PluginInstance): OnFailure {
   return instance.failurePolicy === "closed" ? "closed" : "open"
+}
+
+function mapped<T, R>(value: Awaitable<T>, map: (value: T) => R): Awaitable<R> {
+  return isPromise(value) ? value.then(map) : map(value)
 }

@@ -3,8 +3,13 @@
  * requests pin a snapshot and see the same plugins from their first byte to their last.
  */
 import {
+  type AuthorizePoint,
+  type BoundAuth,
+  type BoundEndpoint,
   type BoundMiddleware,
   type BoundRouter,
+  bindAuth,
+  bindEndpoint,
   bindHooks,
   bindMiddleware,
   bindRouter,
@@ -15,6 +20,7 @@ import {
   ofType,
 } from "./bindings.ts"
 import type { PluginInstance } from "./instance.ts"
+import { bindMonitors, type Monitors } from "./monitors.ts"
 import { CallContext, type PointBook } from "./point.ts"
 
 interface SnapshotOptions {
@@ -35,6 +41,12 @@ export class Snapshot {
   readonly hooks: HookPoints
   readonly routers: readonly BoundRouter[]
   readonly providers: readonly PluginInstance<"provider">[]
+  readonly auths: readonly BoundAuth[]
+  /** What says who may do what; all must agree. */
+  readonly guards: readonly AuthorizePoint[]
+  /** The plugins that have HTTP routes of their own, by name. */
+  readonly endpoints: ReadonlyMap<string, BoundEndpoint>
+  readonly monitors: Monitors
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
   readonly #onIdle: (snapshot: Snapshot) => void
@@ -49,6 +61,11 @@ export class Snapshot {
     this.#middlewares = ofType(ordered, "middleware").map((instance) => bindMiddleware(instance, points))
     this.routers = ofType(ordered, "router").map((instance) => bindRouter(instance, points))
     this.providers = ofType(ordered, "provider")
+    this.auths = ofType(ordered, "auth").map((instance) => bindAuth(instance, points))
+    this.guards = this.auths.flatMap(({ authorize }) => authorize ?? [])
+    const endpoints = ordered.flatMap((instance) => bindEndpoint(instance, points) ?? [])
+    this.endpoints = new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]))
+    this.monitors = bindMonitors(ofType(ordered, "monitoring"), points)
     this.#onIdle = onIdle
   }
 
@@ -71,13 +88,16 @@ export class Snapshot {
   }
 
   /**
-   * Tells the observers of a hook, after the work in hand; never throws, never waits. `makeEvent` runs only
-   * where somebody observes.
+   * Tells the observers of a hook, after the work in hand, and the monitors; never throws, never waits.
+   * `makeEvent` runs only where somebody observes.
    */
   observe<N extends ObserveHook>(name: N, makeEvent: () => HookEvent<N>): void {
     const points: readonly HookPoint<N>[] = this.hooks[name]
-    if (points.length === 0) return
+    const isMonitored = this.monitors.want(name)
+    if (points.length === 0 && !isMonitored) return
     const event = makeEvent()
+    if (isMonitored) this.monitors.take(name, event)
+    if (points.length === 0) return
     this.retain()
     setImmediate(() => {
       const pending = points
