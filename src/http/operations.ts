@@ -1,6 +1,7 @@
 /** What operators' machines ask: health, readiness, the API's description, metrics. */
 import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
+import { exportedFamilies } from "../plugin/metric-exports.ts"
 import { renderMetrics } from "../telemetry/exposition.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
@@ -18,7 +19,7 @@ export function operations(deps: HttpDeps) {
 }
 
 export function metricsApi(deps: HttpDeps) {
-  return ownRoutes("metrics").get("/metrics", ({ request }) => metrics(request, deps))
+  return ownRoutes("metrics").get("/metrics", ({ exchange }) => metrics(exchange, deps))
 }
 
 /** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
@@ -39,10 +40,11 @@ function ready(deps: HttpDeps): Response {
   return deps.isReady() ? jsonReply({ status: "ready" }) : jsonReply({ status: "not_ready" }, 503)
 }
 
-function metrics(request: Request, deps: HttpDeps): Response {
-  if (!deps.view().settings.servesMetrics) {
+async function metrics({ request, view }: Exchange, deps: HttpDeps): Promise<Response> {
+  if (!view.settings.servesMetrics) {
     throw new GatewayError("not_found", "metrics are switched off by telemetry.metrics.enabled")
   }
-  const { body, contentType } = renderMetrics(deps.metrics, request.headers.get("accept"))
+  const exported = await exportedFamilies(view.snapshot.monitors.exporters)
+  const { body, contentType } = renderMetrics(deps.metrics, request.headers.get("accept"), exported)
   return new Response(body, { headers: { "content-type": contentType } })
 }
