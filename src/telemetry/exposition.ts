@@ -140,7 +140,8 @@ function formatNumber(value: number): string {
 function formatBound(bound: number, format: Format): string {
   const size = Math.abs(bound)
   if (!Number.isFinite(bound)) return formatNumber(bound)
-  if (bound !== 0 && (size < 1e-4 || size >= 1e6)) return bound.toExponential().replace(/e([+-])(\d)$/, "e$10$2")
+  if (bound !== 0 && (size < 1e-4 || size >= 1e6))
+    return bound.toExponential().replace(/e([+-])(\d)$/, "e$10$2")
   return format === "openmetrics" && Number.isInteger(bound) ? `${bound}.0` : String(bound)
 }
 

@@ -26,6 +26,15 @@ describe.each([
   })
 })
 
+test("the page has what every type may return", () => {
+  const documented = codeRows(sectionOf(text, "What every type may return")).map(([property]) => property)
+  expect(documented.toSorted()).toEqual(
+    membersOf("CommonAbilities")
+      .map(([member]) => member)
+      .toSorted(),
+  )
+})
+
 test("the page has what leapgate/plugin exports", () => {
   const documented = codeRows(sectionOf(text, "What `leapgate/plugin` exports")).map(([name]) => name)
   expect(documented.toSorted()).toEqual(Object.keys(sdk).toSorted())
@@ -64,10 +73,15 @@ describe("what the page says of an ability being called", () => {
         "another-provider.ts": witness("another-provider", "provider"),
       },
     })
-    await postChat(gateway.url, { model: "m" })
-    await (await postChat(gateway.url, { model: "m", stream: true })).text()
-    await postChat(gateway.url, { model: "not there" })
+    const headers = { authorization: "Bearer what a-auth knows" }
+    await postChat(gateway.url, { model: "m", headers })
+    await (await postChat(gateway.url, { model: "m", stream: true, headers })).text()
+    await postChat(gateway.url, { model: "not there", headers })
+    await fetch(`${gateway.url}/metrics`)
     await waitFor("the last call to be logged", () => called().has("middleware.onError"))
+    for (const ability of ["recordMetric", "recordEvent", "startTrace"]) {
+      await waitFor(ability, () => called().has(`monitoring.${ability}`))
+    }
   })
 
   afterAll(async () => {
@@ -118,6 +132,10 @@ const RESULTS: Readonly<Record<string, string>> = {
   chat: "completion",
   estimateCost: "1",
   routeRequest: "true",
+  authenticate: '{ name: "ann", via: "plugin", userId: "u", roles: [], permissions: [], metadata: {} }',
+  authorize: "true",
+  permissions: "[]",
+  export: '""',
 }
 
 /** The members of an interface of the contract, with whether they are needed. */
