@@ -1,6 +1,6 @@
 /** Lets callers in by JSON Web Tokens that somebody else issued: checked by a secret, a public key, or a JWKS. */
-import { createPublicKey } from "node:crypto"
 import {
+  type CryptoKey,
   createRemoteJWKSet,
   decodeProtectedHeader,
   errors,
@@ -12,14 +12,10 @@ import {
 import { definePlugin, GatewayError, type Principal, Type } from "leapgate/plugin"
 
 const SYMMETRIC = ["HS256", "HS384", "HS512"]
-const RSA = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
-const ELLIPTIC: Readonly<Record<string, string>> = {
-  prime256v1: "ES256",
-  secp384r1: "ES384",
-  secp521r1: "ES512",
-}
-const EDWARDS = ["EdDSA", "Ed25519"]
-const ASYMMETRIC = [...RSA, ...Object.values(ELLIPTIC), ...EDWARDS]
+const ASYMMETRIC = [
+  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
+]
 
 export default definePlugin({
   name: "jwt-auth",
@@ -55,8 +51,8 @@ export default definePlugin({
     admin_roles: Type.Array(Type.String(), { default: [], description: "Roles that may use the admin API" }),
   }),
 
-  setup({ config }) {
-    const { key, algorithms } = keyOf(config)
+  async setup({ config }) {
+    const { key, algorithms } = await keyOf(config)
     const toleranceMs = config.clock_tolerance
     const options = {
       algorithms,
@@ -145,7 +141,7 @@ interface VerificationKey {
 }
 
 /** Which algorithms there are depends on the key alone: a public key can never be taken for a secret. */
-function keyOf(settings: KeySettings): VerificationKey {
+async function keyOf(settings: KeySettings): Promise<VerificationKey> {
   const { secret, public_key: pem, jwks_url: url } = settings
   if ([secret, pem, url].filter((given) => given !== undefined).length !== 1) {
     throw misconfigured("needs exactly one of secret, public_key and jwks_url")
@@ -161,30 +157,25 @@ function keyOf(settings: KeySettings): VerificationKey {
   return { key: set, algorithms: chosen(settings, ASYMMETRIC) }
 }
 
-function publicKey(pem: string, settings: KeySettings): VerificationKey {
-  const { spki, fitting } = readPem(pem)
-  const imported = new Map<string, ReturnType<typeof importSPKI>>()
+/** The algorithms that fit a key are those by which it can be read. */
+async function publicKey(pem: string, settings: KeySettings): Promise<VerificationKey> {
+  const keys = new Map<string, CryptoKey>()
+  for (const algorithm of ASYMMETRIC) {
+    const key = await importSPKI(pem, algorithm).catch(() => undefined)
+    if (key !== undefined) keys.set(algorithm, key)
+  }
+  if (keys.size === 0) {
+    // Why is not said: the fault's own words might repeat the key.
+    throw misconfigured("public_key is no RSA, EC (P-256, P-384, P-521) or Ed25519 key as PEM (SPKI)")
+  }
   return {
-    algorithms: chosen(settings, fitting),
-    key({ alg = "" }) {
-      const known = imported.get(alg) ?? importSPKI(spki, alg)
-      imported.set(alg, known)
-      return known
+    algorithms: chosen(settings, [...keys.keys()]),
+    async key({ alg = "" }) {
+      const key = keys.get(alg)
+      if (key === undefined) throw new errors.JOSEAlgNotAllowed()
+      return key
     },
   }
-}
-
-function readPem(pem: string): { readonly spki: string; readonly fitting: readonly string[] } {
-  try {
-    const key = createPublicKey(pem)
-    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key
-    const curve = ELLIPTIC[details?.namedCurve ?? ""]
-    const fitting = type === "rsa" ? RSA : type === "ed25519" ? EDWARDS : curve === undefined ? [] : [curve]
-    if (fitting.length > 0) return { spki: String(key.export({ type: "spki", format: "pem" })), fitting }
-  } catch {
-    // The fault's own words might repeat the key.
-  }
-  throw misconfigured("public_key is no RSA, EC (P-256, P-384, P-521) or Ed25519 key as PEM")
 }
 
 function chosen({ algorithms }: KeySettings, fitting: readonly string[]): string[] {

@@ -1,5 +1,4 @@
 /** Sends what happens in the gateway to a URL: in batches, signed, and again where that fails. */
-import { createHmac } from "node:crypto"
 import { definePlugin, type MonitoringEvent, Type } from "leapgate/plugin"
 
 const EVENTS = [
@@ -128,7 +127,7 @@ export default definePlugin({
     function signature(body: string): Record<string, string> {
       if (secret === undefined) return {}
       const seconds = Math.floor(Date.now() / 1000)
-      const digest = createHmac("sha256", secret).update(`${seconds}.${body}`).digest("hex")
+      const digest = new Bun.CryptoHasher("sha256", secret).update(`${seconds}.${body}`).digest("hex")
       return { "x-leapgate-signature": `t=${seconds},v1=${digest}` }
     }
 

@@ -11,7 +11,7 @@ export interface ForeignFamily {
   readonly line: number
 }
 
-export const FOREIGN_TYPES = ["counter", "gauge", "histogram", "summary", "untyped"] as const
+const FOREIGN_TYPES = ["counter", "gauge", "histogram", "summary", "untyped"] as const
 export type ForeignType = (typeof FOREIGN_TYPES)[number]
 
 export interface ForeignSample {
@@ -23,7 +23,7 @@ export interface ForeignSample {
   readonly timestamp: number | undefined
 }
 
-export type Labels = readonly (readonly [name: string, value: string])[]
+type Labels = readonly (readonly [name: string, value: string])[]
 
 const MAX_BYTES = 1024 * 1024
 const MAX_SAMPLES = 10_000
