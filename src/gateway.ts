@@ -10,23 +10,24 @@ import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
-import type { CacheEvent } from "./plugin/contract.ts"
+import type { Awaitable, CacheEvent } from "./plugin/contract.ts"
 import { createFleet, type Peers } from "./plugin/fleet.ts"
 import { readHooks } from "./plugin/hook-stats.ts"
+import { exportedFamilies } from "./plugin/metric-exports.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Readings, Topic } from "./plugin/readings.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
-import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
+import { createPluginHost, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { HealthBook } from "./routing/health.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
 import { ProviderWatch } from "./routing/provider-watch.ts"
-import { renderFamilies } from "./telemetry/exposition.ts"
+import { type MetricsFormat, renderFamilies } from "./telemetry/exposition.ts"
 import type { RootLogger } from "./telemetry/logger.ts"
 import { startProcessMetrics } from "./telemetry/process-metrics.ts"
 import { MetricStore } from "./telemetry/store.ts"
@@ -85,6 +86,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const lifetime = new AbortController()
 
   let { config } = options.loaded
+  /** The addresses stay as they are, whatever a later configuration says. */
+  const { server: bound } = config
   let configured = configuredProviders(config)
   let ollama: readonly RoutedProvider[] = []
   let settings = compileSettings(config)
@@ -158,11 +161,17 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   async function start(): Promise<void> {
-    refuseOpenBind(config)
     if (membership?.overrides !== undefined) registry.adopt(membership.overrides)
     await loadPlugins()
     await fleet.join()
-    listeners = openListeners(config)
+    try {
+      refuseOpenBind(config, registry.current.auths.length > 0)
+      listeners = openListeners(config)
+    } catch (thrown) {
+      // What plugins opened would keep the process.
+      await stop()
+      throw thrown
+    }
     isReady = true
     if (config.providers.length === 0) void findOllama()
   }
@@ -211,13 +220,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   async function reload(reason: string): Promise<void> {
     try {
       const next = await (options.reloadConfig?.() ?? Promise.resolve(options.loaded))
-      // The address stays as it is, so it is the running one that must not become open.
-      refuseOpenBind({ ...next.config, server: config.server })
+      // It is the running address that must not become open.
+      refuseOpenBind({ ...next.config, server: bound }, keepsAuthPlugin(registry, next.config))
       const providers = configuredProviders(next.config)
       tellWhatNeedsRestart(config, next.config)
       config = next.config
       configured = providers
-      settings = compileSettings(config)
+      settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       show(registry.current)
       await registry.applyEntries()
       fleet.keep()
@@ -256,15 +265,27 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  function read<T extends Topic>(topic: T): Readings[T["about"]]
-  function read(topic: Topic): Readings[Topic["about"]] {
+  function read<T extends Topic>(topic: T): Awaitable<Readings[T["about"]]>
+  function read(topic: Topic): Awaitable<Readings[Topic["about"]]> {
     switch (topic.about) {
       case "plugins":
         return registry.list()
       case "hooks":
         return readHooks(points, registry.current)
       case "metrics":
-        return renderFamilies(metrics, topic.format, `process="${membership?.number ?? 1}"`)
+        return readMetrics(topic.format)
+    }
+  }
+
+  async function readMetrics(format: MetricsFormat): Promise<Readings["metrics"]> {
+    const { snapshot } = view
+    snapshot.retain()
+    try {
+      const foreign = await exportedFamilies(snapshot.monitors.exporters)
+      const label = membership?.peers === undefined ? "" : `process="${membership.number}"`
+      return renderFamilies(metrics, { format, foreign, label })
+    } finally {
+      snapshot.release()
     }
   }
 

@@ -10,7 +10,7 @@ import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
-import { resolveConfig } from "./plugin/plugin-config.ts"
+import { checkFailurePolicy, resolveConfig } from "./plugin/plugin-config.ts"
 import { PointBook } from "./plugin/point.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
@@ -69,6 +69,14 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   return { enabled, priority, config, dependencies, onError, timeoutMs, isolation }
 }
 
+/** Whether an auth plugin that serves now goes on to under another configuration. */
+export function keepsAuthPlugin(registry: PluginRegistry, next: Config): boolean {
+  return registry.current.auths.some(({ name }) => {
+    const { bundled } = registry.getInfo(name)
+    return pluginSettings(next, name)?.enabled ?? !bundled
+  })
+}
+
 export interface ListedPlugin {
   readonly name: string
   readonly version: string | null
@@ -102,6 +110,8 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     const settings = pluginSettings(loaded.config, name)
     if (settings?.enabled !== true) return undefined
     try {
+      const { type } = registry.getInfo(name)
+      if (type !== null) checkFailurePolicy({ name, type }, settings.onError)
       resolveConfig(name, registry.configSchema(name), settings.config)
       return undefined
     } catch (thrown) {

@@ -11,22 +11,35 @@ import { listPlugins } from "../plugin-host.ts"
 import { bad, doubtful, type Finding, good } from "./finding.ts"
 import type { Terminal } from "./terminal.ts"
 
-export function access(config: Config): Finding {
+export async function access(loaded: LoadedConfig): Promise<Finding> {
+  const { config } = loaded
+  const { server, auth } = config
+  const authPlugins = await authPluginsOf(loaded)
   try {
-    refuseOpenBind(config)
+    refuseOpenBind(config, authPlugins.length > 0)
   } catch (thrown) {
     return bad(`access: ${messageOf(thrown)}`)
   }
-  const { server, auth } = config
   const isLocal = server.host === "localhost" || isLoopbackAddress(server.host)
   if (auth.mode === "open" && !isLocal) {
     return doubtful(`access: auth.mode is open: whoever reaches ${server.host} is served without a key`)
   }
-  if (auth.mode === "open" || auth.keys.length === 0)
-    return good("access: callers on this machine, without a key")
-  return good(
-    `access: whoever has one of ${auth.keys.length} keys, from ${isLocal ? "this machine" : "anywhere"}`,
-  )
+  const isUnguarded = auth.keys.length === 0 && authPlugins.length === 0
+  if (auth.mode === "open" || isUnguarded) return good("access: callers on this machine, without a key")
+  const whose = [
+    ...(auth.keys.length > 0 ? [`has one of ${auth.keys.length} keys`] : []),
+    ...(authPlugins.length > 0 ? [`plugin ${authPlugins.join(" or ")} knows`] : []),
+  ]
+  return good(`access: whoever ${whose.join(", or ")}, from ${isLocal ? "this machine" : "anywhere"}`)
+}
+
+/** The auth plugins that would be active; what is wrong with plugins is told elsewhere. */
+async function authPluginsOf(loaded: LoadedConfig): Promise<readonly string[]> {
+  if (!loaded.config.plugins.enabled) return []
+  const listed = await listPlugins(loaded).catch(() => [])
+  return listed
+    .filter(({ type, enabled, error }) => type === "auth" && enabled && error === undefined)
+    .map(({ name }) => name)
 }
 
 export async function plugins(loaded: LoadedConfig): Promise<readonly Finding[]> {

@@ -19,7 +19,7 @@ export async function examine({ config: path }: ConfigOption, { out, env, cwd }:
     const groups = await Promise.all([
       good(`config: ${loaded.path ?? "the built-in one"} is valid`),
       doubts.map((text) => doubtful(`config: ${text}`)),
-      access(config),
+      access(loaded),
       ports(config),
       plugins(loaded),
       providers(config, env),

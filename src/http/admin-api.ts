@@ -1,22 +1,19 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
-import { GatewayError } from "../errors.ts"
 import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
+import { authoriseAdmin } from "./admin-access.ts"
 import { cacheAdmin } from "./cache-admin.ts"
 import type { HttpDeps } from "./deps.ts"
-import type { Exchange } from "./exchange.ts"
 import { gatherHooks, gatherPlugin, gatherPlugins } from "./gathered.ts"
-import { isLoopbackAddress } from "./host-guard.ts"
-import { isSameSecret } from "./key-ring.ts"
 import { ownRoutes } from "./operations.ts"
 import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
   const { fleet } = deps
   return ownRoutes("admin-api")
-    .onBeforeHandle(function authoriseAdmin({ exchange }) {
-      authorise(exchange, deps)
+    .onBeforeHandle(function authorise({ exchange }) {
+      return authoriseAdmin(exchange, deps)
     })
     .get("/admin/plugins", async () => {
       const plugins = (await gatherPlugins(deps)).map((info) => withHealth(info, deps))
@@ -43,41 +40,6 @@ export function adminApi(deps: HttpDeps) {
       return jsonReply({ message: "plugin reloaded", name })
     })
     .use(cacheAdmin(deps))
-}
-
-/** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */
-function authorise(exchange: Exchange, deps: HttpDeps): void {
-  const { adminToken } = exchange.view.settings
-  const { headers } = exchange.request
-  if (adminToken !== "") {
-    const sent = /^Bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1]
-    if (sent !== undefined && isSameSecret(sent.trim(), adminToken)) return
-    throw new GatewayError(
-      "admin_unauthorized",
-      'the admin API needs "Authorization: Bearer <token>" with the token of admin.token',
-      { headers: { "www-authenticate": "Bearer" } },
-    )
-  }
-  if (isForeignPage(headers)) {
-    throw new GatewayError("forbidden", "pages of another origin may not use the admin API; set admin.token")
-  }
-  if (exchange.isLocal && isLoopbackAddress(deps.peerOf(exchange.request))) return
-  throw new GatewayError(
-    "forbidden",
-    "without admin.token the admin API answers only callers on this machine that use a loopback host name; set admin.token",
-  )
-}
-
-/** A browser sends these for a page; without a token nothing else keeps a foreign one from switching plugins off. */
-function isForeignPage(headers: Headers): boolean {
-  const site = headers.get("sec-fetch-site")
-  if (site !== null && site !== "same-origin" && site !== "none") return true
-  const origin = headers.get("origin")
-  return (
-    origin !== null &&
-    origin !== `http://${headers.get("host")}` &&
-    origin !== `https://${headers.get("host")}`
-  )
 }
 
 /** What is known of a provider's health; null for plugins that are not checked. */

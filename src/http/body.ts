@@ -27,6 +27,33 @@ export async function readBody(request: Request, limitBytes: number): Promise<Ui
   }
 }
 
+export interface BoundedBody {
+  readonly stream: ReadableStream | null
+  /** Why reading it failed, where that was the limit. */
+  fault(): GatewayError | undefined
+}
+
+/**
+ * A request's body for somebody else to read, of whatever type. Reading it fails above the limit.
+ * @throws GatewayError `body_too_large` where its length is known
+ */
+export function boundedBody({ headers, body }: Request, limitBytes: number): BoundedBody {
+  const declared = headers.get("content-length")
+  if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes)
+  if (body === null || declared !== null) return { stream: body, fault: () => undefined }
+  let sizeBytes = 0
+  let fault: GatewayError | undefined
+  const counter = new TransformStream<Uint8Array, Uint8Array>({
+    transform(piece, controller) {
+      sizeBytes += piece.byteLength
+      if (sizeBytes <= limitBytes) return controller.enqueue(piece)
+      fault = tooLarge(limitBytes)
+      controller.error(fault)
+    },
+  })
+  return { stream: body.pipeThrough(counter), fault: () => fault }
+}
+
 /** A body of unknown length (chunked): read only as far as the limit. */
 async function readUpTo(request: Request, limitBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const pieces: Uint8Array[] = []

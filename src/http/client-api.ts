@@ -9,6 +9,7 @@ import { readBody } from "./body.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { jsonReply } from "./reply.ts"
+import { visibleModels } from "./visible-models.ts"
 
 const PLAIN_HEADERS = { "content-type": "application/json" } as const
 const STREAM_HEADERS = {
@@ -21,12 +22,9 @@ export function clientApi(deps: HttpDeps) {
   return (
     new Elysia({ name: "client-api" })
       .decorate("exchange", null as unknown as Exchange)
-      .onTransform(function authenticate({ exchange }) {
-        exchange.authenticate()
-      })
-      // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a middleware is.
-      .onBeforeHandle(function enterMiddlewares({ exchange, route }) {
-        return exchange.enter(route)
+      // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a plugin is asked.
+      .onBeforeHandle(function admit({ exchange, route }) {
+        return exchange.admit(route)
       })
       .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
         return exchange.leave(responseValue as Response)
@@ -45,7 +43,7 @@ export function clientApi(deps: HttpDeps) {
         parse: "none",
       })
       .get("/v1/models", ({ exchange }) => listModels(exchange))
-      .get("/v1/models/*", ({ exchange, params }) => getModel(exchange, params["*"]))
+      .get("/v1/models/*", ({ exchange, params }) => showModel(exchange, params["*"]))
   )
 }
 
@@ -65,7 +63,7 @@ async function answerCall(
       catalog: view.catalog,
       rules: view.settings.rules,
       headers: request.headers,
-      principal: exchange.authenticate(),
+      principal: exchange.principal,
       signal: request.signal,
       body,
       startMs: exchange.startMs,
@@ -85,16 +83,22 @@ function withHeaders(
   return headers === undefined ? usual : { ...usual, ...headers }
 }
 
-function listModels({ view }: Exchange): Response {
-  return jsonReply({ object: "list", data: view.catalog.models().map(modelBody) })
+async function listModels(exchange: Exchange): Promise<Response> {
+  const models = await visibleModels(exchange, exchange.view.catalog.models())
+  return jsonReply({ object: "list", data: models.map(modelBody) })
 }
 
-function getModel({ view }: Exchange, encodedId: string): Response {
+async function showModel(exchange: Exchange, encodedId: string): Promise<Response> {
+  const { catalog } = exchange.view
   const id = decoded(encodedId)
-  const model = view.catalog.model(id)
-  if (model !== undefined) return jsonReply(modelBody(model))
-  const [similar] = view.catalog.suggest(id)
-  const hint = similar === undefined ? "GET /v1/models lists what is served" : `did you mean "${similar}"?`
+  const model = catalog.model(id)
+  const [visible] = await visibleModels(exchange, model === undefined ? [] : [model])
+  if (visible !== undefined) return jsonReply(modelBody(visible))
+  const [similar] = await visibleModels(
+    exchange,
+    catalog.suggest(id).map((suggested) => ({ id: suggested })),
+  )
+  const hint = similar === undefined ? "GET /v1/models lists what is served" : `did you mean "${similar.id}"?`
   throw new GatewayError("model_not_found", `no provider serves the model "${id.slice(0, 200)}"; ${hint}`, {
     param: "model",
   })

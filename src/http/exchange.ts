@@ -1,11 +1,12 @@
-import { GatewayError } from "../errors.ts"
+import type { GatewayError } from "../errors.ts"
 import { MiddlewareRun } from "../pipeline/middleware.ts"
-import type { MiddlewareContext, Principal } from "../plugin/contract.ts"
+import type { Awaitable, MiddlewareContext, Principal } from "../plugin/contract.ts"
 import type { Histogram } from "../telemetry/store.ts"
 import { TraceContext } from "../telemetry/traceparent.ts"
+import { callerOf } from "./caller.ts"
 import type { HttpDeps } from "./deps.ts"
 import { guardHost, isLoopbackHost } from "./host-guard.ts"
-import { ANONYMOUS, credentialOf } from "./key-ring.ts"
+import { ANONYMOUS } from "./key-ring.ts"
 import type { View } from "./view.ts"
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/
@@ -22,7 +23,7 @@ export class Exchange {
   readonly #request: Request
   readonly #deps: HttpDeps
   readonly #hasLoopbackHost: boolean
-  #principal: Principal | undefined
+  #principal: Principal = ANONYMOUS
   #middlewares: MiddlewareRun | undefined
   #replyHeaders: [string, string][] | undefined
   #stamped: Response | undefined
@@ -58,24 +59,53 @@ export class Exchange {
     return this.#trace.traceId
   }
 
-  /**
-   * Who asks, by the static keys.
-   * @throws GatewayError `invalid_api_key`, `forbidden`
-   */
-  authenticate(): Principal {
-    this.#principal ??= this.#identify()
+  /** Who asks, once the request was admitted. */
+  get principal(): Principal {
     return this.#principal
   }
 
-  /** Runs the middlewares of this path. @returns the reply of one that ended the request */
-  enter(route: string): Promise<Response | undefined> | undefined {
+  /** The path as it was sent, without the query. */
+  get path(): string {
+    return pathOf(this.#request.url)
+  }
+
+  /** The address of the peer. */
+  get clientIp(): string {
+    return this.#deps.peerOf(this.#request)
+  }
+
+  /**
+   * Finds out who asks, then runs the middlewares of this path. Gives a promise only where a plugin has to be asked.
+   * @returns the reply of a middleware that ended the request
+   * @throws GatewayError why the caller is not served
+   */
+  admit(
+    route: string,
+    identify: (exchange: Exchange, deps: HttpDeps) => Awaitable<Principal> = callerOf,
+  ): Promise<Response | undefined> | undefined {
     this.#route = route
+    this.#tellStart()
+    const caller = identify(this, this.#deps)
+    if (caller instanceof Promise) return caller.then((principal) => this.#enter(principal))
+    return this.#enter(caller)
+  }
+
+  #enter(principal: Principal): Promise<Response | undefined> | undefined {
+    this.#principal = principal
     if (!this.view.snapshot.hasMiddlewares) return undefined
-    const path = pathOf(this.#request.url)
+    const { path } = this
     const middlewares = this.view.snapshot.middlewaresFor(path)
     if (middlewares.length === 0) return undefined
     this.#middlewares = new MiddlewareRun(middlewares, this.#middlewareContext(path))
     return this.#middlewares.before()
+  }
+
+  #tellStart(): void {
+    const { monitors } = this.view.snapshot
+    if (!monitors.wantTraces) return
+    const { requestId, startMs } = this
+    const name = `${this.#request.method} ${this.#route}`
+    monitors.traceStarted({ traceId: this.traceId(), requestId, name, startMs })
   }
 
   /** For routes that plugins have no say in. */
@@ -147,20 +177,6 @@ export class Exchange {
     }
   }
 
-  #identify(): Principal {
-    const { keys, isOpen } = this.view.settings
-    if (keys.isEmpty && (isOpen || this.isLocal)) return ANONYMOUS
-    const token = credentialOf(this.#request.headers)
-    const known = token === undefined ? undefined : keys.find(token)
-    if (known !== undefined) return known
-    if (isOpen) return ANONYMOUS
-    if (!keys.isEmpty) throw unauthorised(token)
-    throw new GatewayError(
-      "forbidden",
-      "no API key is configured, so only callers on this machine that use a loopback host name and no proxy are served; add one under auth.keys, or set auth.mode: open",
-    )
-  }
-
   #middlewareContext(path: string): MiddlewareContext {
     const exchange = this
     const request = this.#request
@@ -174,9 +190,9 @@ export class Exchange {
       path,
       headers: request.headers,
       get clientIp() {
-        return exchange.#deps.peerOf(request)
+        return exchange.clientIp
       },
-      principal: this.authenticate(),
+      principal: this.#principal,
       signal: request.signal,
       setHeader(name, value) {
         exchange.#replyHeaders ??= []
@@ -185,14 +201,6 @@ export class Exchange {
       values: new Map(),
     }
   }
-}
-
-function unauthorised(token: string | undefined): GatewayError {
-  const message =
-    token === undefined
-      ? 'no API key was sent; send "Authorization: Bearer <key>" with a key of auth.keys'
-      : "the API key is not one of auth.keys"
-  return new GatewayError("invalid_api_key", message, { headers: { "www-authenticate": "Bearer" } })
 }
 
 /** The caller's id where it is harmless in logs and headers, else a new one. */

@@ -26,6 +26,9 @@ export const ANONYMOUS: Principal = Object.freeze({
   metadata: Object.freeze({}),
 })
 
+/** Where callers put what proves who they are. */
+export const CREDENTIAL_HEADERS = ["authorization", "x-api-key", "api-key"] as const
+
 /** The credential of a request: `Authorization: Bearer`, as OpenAI's clients send it, or `x-api-key` / `api-key`. */
 export function credentialOf(headers: Headers): string | undefined {
   const authorization = headers.get("authorization")

@@ -41,6 +41,10 @@ export function openApi(version: string) {
       },
       "/v1/models": get("listModels", "The models that are served", CLIENT),
       "/v1/models/{id}": get("getModel", "One model; its id may contain slashes", CLIENT, ["id"]),
+      "/plugins/{name}/{path}": get("getFromPlugin", "What a plugin serves; other methods too", CLIENT, [
+        "name",
+        "path",
+      ]),
       "/health": get("getHealth", "The process runs", []),
       "/ready": get("getReadiness", "200 when requests are welcome, 503 while starting or draining", []),
       "/metrics": get("getMetrics", "Prometheus text, or OpenMetrics by the Accept header", []),

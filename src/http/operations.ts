@@ -1,8 +1,7 @@
 /** What operators' machines ask: health, readiness, the API's description, metrics. */
 import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
-import type { Fleet } from "../plugin/fleet.ts"
-import { type Exposition, joinFamilies, negotiateFormat, renderMetrics } from "../telemetry/exposition.ts"
+import { joinFamilies, negotiateFormat } from "../telemetry/exposition.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { openApi } from "./openapi.ts"
@@ -19,7 +18,7 @@ export function operations(deps: HttpDeps) {
 }
 
 export function metricsApi(deps: HttpDeps) {
-  return ownRoutes("metrics").get("/metrics", ({ request }) => metrics(request, deps))
+  return ownRoutes("metrics").get("/metrics", ({ exchange }) => metrics(exchange, deps))
 }
 
 /** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
@@ -40,26 +39,15 @@ function ready(deps: HttpDeps): Response {
   return deps.isReady() ? jsonReply({ status: "ready" }) : jsonReply({ status: "not_ready" }, 503)
 }
 
-async function metrics(request: Request, deps: HttpDeps): Promise<Response> {
-  if (!deps.view().settings.servesMetrics) {
+async function metrics({ request, view }: Exchange, { fleet }: HttpDeps): Promise<Response> {
+  if (!view.settings.servesMetrics) {
     throw new GatewayError("not_found", "metrics are switched off by telemetry.metrics.enabled")
   }
-  const accept = request.headers.get("accept")
-  const { body, contentType } = deps.fleet.isAlone
-    ? renderMetrics(deps.metrics, accept)
-    : await metricsOfAll(deps.fleet, accept)
-  return new Response(body, { headers: { "content-type": contentType } })
-}
-
-/**
- * The series of every process, apart: a sum would fall when one of them ends or does not answer, which a scraper
- * takes for a counter that began anew.
- */
-async function metricsOfAll(fleet: Fleet, accept: string | null): Promise<Exposition> {
-  const format = negotiateFormat(accept)
+  const format = negotiateFormat(request.headers.get("accept"))
+  // The series of several processes stay apart: a sum would fall when one of them ends or does not answer, which a
+  // scraper takes for a counter that began anew.
   const readings = await fleet.gather({ about: "metrics", format })
-  return joinFamilies(
-    readings.flatMap(({ value }) => (value === undefined ? [] : [value])),
-    format,
-  )
+  const texts = readings.flatMap(({ value }) => (value === undefined ? [] : [value]))
+  const { body, contentType } = joinFamilies(texts, format)
+  return new Response(body, { headers: { "content-type": contentType } })
 }

@@ -9,6 +9,7 @@ export function compileSettings({ server, auth, admin, routing, telemetry }: Con
     bodyLimitBytes: server.body_limit,
     keys: new KeyRing(auth.keys),
     isOpen: auth.mode === "open",
+    isPrivate: isPrivateAddress(server.host),
     adminToken: admin.token,
     servesMetrics: telemetry.metrics.enabled,
     rules: {
@@ -20,17 +21,17 @@ export function compileSettings({ server, auth, admin, routing, telemetry }: Con
 }
 
 /**
- * Without keys the gateway serves this machine only.
+ * Without keys, and without a plugin that says who callers are, the gateway serves this machine only.
  * @throws GatewayError `bind_refused`
  */
-export function refuseOpenBind({ server, auth }: Config): void {
-  if (auth.keys.length > 0 || auth.mode === "open" || isLoopbackHost(bracketed(server.host))) return
+export function refuseOpenBind({ server, auth }: Config, hasAuthPlugin: boolean): void {
+  if (auth.keys.length > 0 || hasAuthPlugin || auth.mode === "open" || isPrivateAddress(server.host)) return
   throw new GatewayError(
     "bind_refused",
-    `server.host is ${server.host}, which others can reach, but no API key is configured; add one under auth.keys, set server.host to 127.0.0.1, or set auth.mode: open if everybody may use your provider keys`,
+    `server.host is ${server.host}, which others can reach, but no API key is configured and no auth plugin is active; add a key under auth.keys, set server.host to 127.0.0.1, or set auth.mode: open if everybody may use your provider keys`,
   )
 }
 
-function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host
+function isPrivateAddress(host: string): boolean {
+  return isLoopbackHost(host.includes(":") ? `[${host}]` : host)
 }

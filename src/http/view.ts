@@ -9,6 +9,8 @@ export interface Settings {
   readonly keys: KeyRing
   /** Whether callers need no key: `auth.mode: open`. */
   readonly isOpen: boolean
+  /** Whether the listener's address can be reached from this machine only. */
+  readonly isPrivate: boolean
   readonly adminToken: string
   /** Whether `/metrics` answers. */
   readonly servesMetrics: boolean

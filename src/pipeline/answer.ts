@@ -18,6 +18,7 @@ import { CHAT, EMBEDDINGS, type ProviderOperation } from "../routing/operation.t
 import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
 import type { RoutingFacts } from "../routing/strategies.ts"
+import { authorizeModel } from "./authorize.ts"
 import { replayStream } from "./cached-stream.ts"
 import { type AttemptDetails, type Call, CallAttempt, type CallDeps } from "./call.ts"
 import { ReplyCache } from "./reply-cache.ts"
@@ -41,7 +42,8 @@ export type Reply = {
  */
 export async function answer(call: Call, onStreamEnd: () => void): Promise<Reply> {
   try {
-    const { hooks, transforms } = call.input.snapshot
+    const { guards, hooks, transforms } = call.input.snapshot
+    if (guards.length > 0) await authorizeModel(call)
     if (hooks.onRequest.length > 0) await runRequestHooks(call)
     if (transforms.request.length + transforms.embeddingRequest.length > 0) await transformRequest(call)
     const cache = ReplyCache.of(call)

@@ -6,6 +6,7 @@ import {
   type AvailableProvider,
   type Awaitable,
   type CacheStats,
+  type FetchContext,
   HOOK_KINDS,
   HOOK_NAMES,
   type HookContext,
@@ -13,10 +14,12 @@ import {
   type Hooks,
   type MiddlewareContext,
   type PluginType,
+  type Principal,
   type RouteRequest,
 } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
-import { type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { isPromise, type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { readPermissions, readPrincipal } from "./principal.ts"
 import { AN_ENTRY, CACHE_STATS } from "./results.ts"
 
 export type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
@@ -51,6 +54,22 @@ export interface BoundCache {
   readonly delete: PluginPoint<[string], boolean>
   readonly clear: PluginPoint<[], true>
   readonly stats: PluginPoint<[], CacheStats>
+}
+
+export interface BoundAuth {
+  readonly name: string
+  /** Gives principals of the gateway's own. */
+  readonly authenticate: PluginPoint<[string, HookContext], Principal | undefined>
+  readonly permissions: PluginPoint<[string, HookContext], readonly string[]> | undefined
+  readonly authorize: AuthorizePoint | undefined
+}
+export type AuthorizePoint = PluginPoint<[Principal, string, string, HookContext], boolean>
+
+/** A plugin's own HTTP routes. */
+export interface BoundEndpoint {
+  readonly name: string
+  readonly isPublic: boolean
+  readonly fetch: PluginPoint<[Request, FetchContext], Response>
 }
 
 export function bindHooks(instances: readonly PluginInstance[], book: PointBook): HookPoints {
@@ -123,6 +142,32 @@ export function bindCache(instance: PluginInstance<"cache">, book: PointBook): B
   }
 }
 
+/** Whatever fails here is a refusal, so nothing the configuration says opens these points. */
+export function bindAuth(instance: PluginInstance<"auth">, book: PointBook): BoundAuth {
+  const { abilities, name } = instance
+  const bind = binderOf(instance, book, "closed")
+  const { permissions } = abilities
+  return {
+    name,
+    authenticate: bind("auth.authenticate", ANYTHING, (token, context) =>
+      mapped(abilities.authenticate(token, context), readPrincipal),
+    ),
+    permissions:
+      permissions &&
+      bind("auth.permissions", ANYTHING, (userId: string, context: HookContext) =>
+        mapped(permissions.call(abilities, userId, context), readPermissions),
+      ),
+    authorize: bind("auth.authorize", A_BOOLEAN, abilities.authorize),
+  }
+}
+
+/** There is nothing to go on with where a route fails, so it always fails its request. */
+export function bindEndpoint(instance: PluginInstance, book: PointBook): BoundEndpoint | undefined {
+  const { abilities, name } = instance
+  const fetch = binderOf(instance, book, "closed")("fetch", A_RESPONSE, abilities.fetch)
+  return fetch && { name, isPublic: abilities.public === true, fetch }
+}
+
 export function ofType<T extends PluginType>(
   instances: readonly PluginInstance[],
   type: T,
@@ -168,6 +213,10 @@ export const A_BOOLEAN: ResultCheck = {
   expected: "a boolean",
   accepts: (value) => typeof value === "boolean",
 }
+const A_RESPONSE: ResultCheck = {
+  expected: "a Response with a status and a body that nobody has read",
+  accepts: (value) => value instanceof Response && value.status >= 200 && !value.bodyUsed,
+}
 const A_PROVIDER: ResultCheck = {
   expected: "a provider's name or nothing",
   accepts: (value) => isNothing(value) || typeof value === "string",
@@ -192,4 +241,8 @@ function isObject(value: unknown): value is object {
 
 function failureOf(instance: PluginInstance): OnFailure {
   return instance.failurePolicy === "closed" ? "closed" : "open"
+}
+
+function mapped<T, R>(value: Awaitable<T>, map: (value: T) => R): Awaitable<R> {
+  return isPromise(value) ? value.then(map) : map(value)
 }

@@ -58,7 +58,7 @@ export class ConnectedFleet implements Fleet {
 
   async gather<T extends Topic>(topic: T): Promise<readonly Reading<Readings[T["about"]]>[]> {
     const { replies } = this.#peers.ask({ ask: "read", topic }, READ_DEADLINE_MS)
-    const own = { pid: process.pid, value: this.#services.read(topic) }
+    const own = { pid: process.pid, value: await this.#services.read(topic) }
     const others = (await replies).map((reply) => ({
       pid: reply.pid,
       value: reply.isSilent ? undefined : (reply.answer as Readings[T["about"]]),

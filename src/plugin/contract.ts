@@ -108,7 +108,8 @@ export interface CommonAbilities {
   readonly hooks?: Hooks
   /**
    * Answers requests to `/plugins/<name>` and below, whatever their method. They are authenticated like those to
-   * `/v1`, unless `public` is true. Throw `GatewayError` to answer with an error body.
+   * `/v1`, and come without the headers that carried the credential, unless `public` is true. Throw `GatewayError`
+   * to answer with an error body.
    */
   fetch?(request: Request, context: FetchContext): Awaitable<Response>
   /** Lets everybody who can connect use `fetch`, without a key. */
@@ -351,7 +352,7 @@ export interface AuthAbilities {
   /**
    * Whether `principal` may do `action` with `resource`. Asked for every caller, whoever said who that is:
    * `model.use` with the model's name as the client wrote it; for callers of the admin API that this plugin or
-   * another one authenticated, `admin.read` or `admin.write` with the path. All plugins must agree.
+   * another one authenticated, `admin.read` or `admin.write` with the decoded path. All plugins must agree.
    */
   authorize?(principal: Principal, action: string, resource: string, context: HookContext): Awaitable<boolean>
   /** More permissions of a user, added to those of the principal that `authenticate` gave. */

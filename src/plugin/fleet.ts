@@ -5,6 +5,7 @@
 import type { Logger } from "../telemetry/logger.ts"
 import { type PluginCommand, runCommand } from "./commands.ts"
 import { ConnectedFleet } from "./connected-fleet.ts"
+import type { Awaitable } from "./contract.ts"
 import type { Reading, Readings, Topic } from "./readings.ts"
 import type { PluginRegistry } from "./registry.ts"
 import type { Overrides } from "./roster.ts"
@@ -56,7 +57,7 @@ export interface FleetServices {
   readonly log: Logger
   /** Keeps what a process that starts in the place of this one comes up with. */
   readonly keep: (overrides: Overrides) => void
-  readonly read: <T extends Topic>(topic: T) => Readings[T["about"]]
+  readonly read: <T extends Topic>(topic: T) => Awaitable<Readings[T["about"]]>
   /** Brings the plugins in line with the directory, where that is followed. */
   readonly catchUp: () => Promise<void>
 }
@@ -80,7 +81,7 @@ function aloneFleet({ registry, keep, read }: FleetServices): Fleet {
     },
     tell: keepOverrides,
     async gather(topic) {
-      return [{ pid: process.pid, value: read(topic) }]
+      return [{ pid: process.pid, value: await read(topic) }]
     },
     keep: keepOverrides,
   }

@@ -5,7 +5,8 @@ import type { Conduct } from "./conduct.ts"
 import type { Abilities, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
 import { Lifetime } from "./lifetime.ts"
 import type { ModuleHost, PluginModule } from "./module-host.ts"
-import { resolveConfig } from "./plugin-config.ts"
+import type { Monitor } from "./monitor.ts"
+import { checkFailurePolicy, resolveConfig } from "./plugin-config.ts"
 import { type PluginServices, setupContext } from "./setup-context.ts"
 import { positionOf, positionText } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
@@ -64,6 +65,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   readonly #listeners = new Set<(reason: GatewayError) => void>()
   #reason: GatewayError | undefined
   #disposal: Promise<void> | undefined
+  #monitor: Monitor | undefined
 
   private constructor(options: InstanceOptions, lifetime: Lifetime, abilities: Abilities<T>, type: T) {
     const { definition, module, source, settings, services, stats, conduct } = options
@@ -94,6 +96,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
     const log = services.log.child({ plugin: definition.name })
     const lifetime = new Lifetime({ log, clock, module, timeoutMs })
     try {
+      checkFailurePolicy(definition, settings?.onError)
       const config = resolveConfig(definition.name, definition.config, settings?.config)
       const context = setupContext({ definition, lifetime, config }, services)
       const abilities = checkAbilities(definition, await runSetup(options, context))
@@ -138,6 +141,17 @@ export class PluginInstance<T extends PluginType = PluginType> {
     return () => void this.#listeners.delete(listener)
   }
 
+  /** Calls `fn` as the host: what it opens outlives whoever is being served. */
+  outside<T>(fn: () => T): T {
+    return this.#outside(fn)
+  }
+
+  /** What waits to be told to this version; made once, and emptied before the version goes. */
+  monitor(make: () => Monitor): Monitor {
+    this.#monitor ??= make()
+    return this.#monitor
+  }
+
   /** Aborts the signal, runs `shutdown` and the clean-ups, closes the rest. Never rejects; runs once. */
   dispose(): Promise<void> {
     this.#disposal ??= this.#outside(() => this.#dispose())
@@ -150,6 +164,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
       `plugin "${this.name}" ${this.version} was taken out of service during the call; try again`,
     )
     const { abilities } = this
+    await this.#monitor?.close()
     await this.#lifetime.end(reason, abilities.shutdown?.bind(abilities))
     this.#reason = reason
     this.#module.dispose()

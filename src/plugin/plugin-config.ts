@@ -3,6 +3,7 @@ import { type TObject, type TSchema, Type } from "@sinclair/typebox"
 import { TransformDecodeError, Value, type ValueError, ValueErrorType } from "@sinclair/typebox/value"
 import { GatewayError, messageOf } from "../errors.ts"
 import { closest } from "../protocol/similar.ts"
+import type { PluginDefinition } from "./contract.ts"
 
 /** @throws GatewayError `plugin_config_invalid`, with every fault and its path in the configuration file */
 export function resolveConfig(plugin: string, schema: TObject = NO_CONFIG, raw: unknown = {}): unknown {
@@ -16,6 +17,21 @@ export function resolveConfig(plugin: string, schema: TObject = NO_CONFIG, raw: 
     if (!(thrown instanceof TransformDecodeError)) throw thrown
     throw invalid(plugin, [{ path: dotted(thrown.path), text: `is refused: ${messageOf(thrown.error)}` }])
   }
+}
+
+/**
+ * An auth plugin that fails must not let anybody in.
+ * @throws GatewayError `plugin_config_invalid`
+ */
+export function checkFailurePolicy(
+  { name, type }: Pick<PluginDefinition, "name" | "type">,
+  onError: string | undefined,
+): void {
+  if (type !== "auth" || onError === undefined || onError === "closed") return
+  throw new GatewayError(
+    "plugin_config_invalid",
+    `plugins.configs.${name}.on_error is "${onError}", but "${name}" is an auth plugin, whose failures always mean "denied"; remove it, or set it to "closed"`,
+  )
 }
 
 interface Fault {

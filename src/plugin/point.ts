@@ -178,22 +178,31 @@ export class PluginPoint<A extends unknown[], R> {
     const isRejection = thrown instanceof GatewayError && !isTimeout && this.#onFailure !== "observer"
     if (isRejection) throw thrown
 
-    const { stats } = this.#record
-    stats.errors++
-    if (isTimeout) stats.timeouts++
-    const message = messageOf(thrown)
-    this.instance.failed(`${this.name}: ${message}`, isTimeout ? "timeout" : "error")
-    this.#report(thrown)
-    if (this.instance.failurePolicy === "disable") {
-      this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
-    }
+    this.#count(thrown, isTimeout ? "timeout" : "error")
     if (this.#onFailure !== "closed") return undefined
     if (isTimeout) throw thrown
     throw new GatewayError(
       "plugin_failed",
-      `plugin "${this.instance.name}" failed in ${this.name}, and it is set to fail closed; its last error is at /admin/plugins/${this.instance.name}`,
+      `plugin "${this.instance.name}" failed in ${this.name}, and the request cannot go on without it; its last error is at /admin/plugins/${this.instance.name}`,
       { cause: thrown },
     )
+  }
+
+  /** Counts a call as failed after all: what it returned proved to be wrong when it was used. */
+  disown(fault: unknown): void {
+    this.#count(fault, "error")
+  }
+
+  #count(thrown: unknown, kind: "error" | "timeout"): void {
+    const { stats } = this.#record
+    stats.errors++
+    if (kind === "timeout") stats.timeouts++
+    const message = messageOf(thrown)
+    this.instance.failed(`${this.name}: ${message}`, kind)
+    this.#report(thrown)
+    if (this.instance.failurePolicy === "disable") {
+      this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
+    }
   }
 
   /** One line a second for each point: a plugin that fails on every request must not flood the log. */
@@ -248,7 +257,7 @@ function abortOf(args: readonly unknown[]): DeadlineAbort | undefined {
   return last instanceof CallContext ? last : undefined
 }
 
-function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
+export function isPromise<T>(value: Awaitable<T>): value is Promise<T> {
   return (
     value !== null && typeof value === "object" && typeof (value as { then?: unknown }).then === "function"
   )

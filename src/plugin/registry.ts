@@ -26,7 +26,7 @@ import type { MetricStore } from "../telemetry/store.ts"
 import { PluginBuilder } from "./build.ts"
 import type { CallRecorder } from "./call-recorder.ts"
 import { Catalogue, type LoadReport } from "./catalogue.ts"
-import type { CacheEvent, Metric, PluginLoadEvent, PluginState } from "./contract.ts"
+import type { CacheEvent, Metric, PluginLoadEvent, PluginState, PluginType } from "./contract.ts"
 import { Generations } from "./generations.ts"
 import type { PluginInstance, PluginSettings } from "./instance.ts"
 import { Launcher, type ReadWhen } from "./launcher.ts"
@@ -131,6 +131,11 @@ export class PluginRegistry {
   /** The instance that serves under this name. */
   get(name: string): PluginInstance | undefined {
     return this.#roster.owner(name)?.instance
+  }
+
+  /** Whether a plugin of this type is meant to be there, active or not. */
+  wants(type: PluginType): boolean {
+    return this.#roster.wants(type)
   }
 
   /** @throws GatewayError `plugin_not_found` */

@@ -1,5 +1,6 @@
 /** All plugins that are known: who has which name, who is switched on, and who lacks what. */
 import { GatewayError } from "../errors.ts"
+import type { PluginType } from "./contract.ts"
 import type { PluginSettings } from "./instance.ts"
 import type { Ordered } from "./order.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
@@ -127,6 +128,18 @@ export class Roster {
 
   isEnabled(record: PluginRecord, name = record.name): boolean {
     return this.#overrides.get(name) ?? this.#isConfigured(record, name)
+  }
+
+  /**
+   * Whether the gateway is meant to have a plugin of this type, active or not. One that was switched off for failing
+   * counts: it was not the operator who wanted to do without it. Asked by requests, so it makes nothing.
+   */
+  wants(type: PluginType): boolean {
+    for (const record of this.#bySource.values()) {
+      if (record.plannedManifest?.type !== type || record.isShadowed) continue
+      if (record.error?.code === "plugin_failed" || this.isEnabled(record)) return true
+    }
+    return false
   }
 
   /** What the admin says holds until the configuration changes its mind. */

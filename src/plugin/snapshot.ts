@@ -3,10 +3,15 @@
  * requests pin a snapshot and see the same plugins from their first byte to their last.
  */
 import {
+  type AuthorizePoint,
+  type BoundAuth,
   type BoundCache,
+  type BoundEndpoint,
   type BoundMiddleware,
   type BoundRouter,
+  bindAuth,
   bindCache,
+  bindEndpoint,
   bindHooks,
   bindMiddleware,
   bindRouter,
@@ -17,6 +22,7 @@ import {
   ofType,
 } from "./bindings.ts"
 import type { PluginInstance } from "./instance.ts"
+import { bindMonitors, type Monitors } from "./monitors.ts"
 import { CallContext, type PointBook } from "./point.ts"
 import { type BoundTransforms, bindTransforms } from "./transform-bindings.ts"
 
@@ -40,6 +46,12 @@ export class Snapshot {
   readonly caches: readonly BoundCache[]
   readonly transforms: BoundTransforms
   readonly providers: readonly PluginInstance<"provider">[]
+  readonly auths: readonly BoundAuth[]
+  /** What says who may do what; all must agree. */
+  readonly guards: readonly AuthorizePoint[]
+  /** The plugins that have HTTP routes of their own, by name. */
+  readonly endpoints: ReadonlyMap<string, BoundEndpoint>
+  readonly monitors: Monitors
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
   readonly #onIdle: (snapshot: Snapshot) => void
@@ -56,6 +68,11 @@ export class Snapshot {
     this.caches = ofType(ordered, "cache").map((instance) => bindCache(instance, points))
     this.transforms = bindTransforms(ofType(ordered, "transform"), points)
     this.providers = ofType(ordered, "provider")
+    this.auths = ofType(ordered, "auth").map((instance) => bindAuth(instance, points))
+    this.guards = this.auths.flatMap(({ authorize }) => authorize ?? [])
+    const endpoints = ordered.flatMap((instance) => bindEndpoint(instance, points) ?? [])
+    this.endpoints = new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]))
+    this.monitors = bindMonitors(ofType(ordered, "monitoring"), points)
     this.#onIdle = onIdle
   }
 
@@ -78,13 +95,16 @@ export class Snapshot {
   }
 
   /**
-   * Tells the observers of a hook, after the work in hand; never throws, never waits. `makeEvent` runs only
-   * where somebody observes.
+   * Tells the observers of a hook, after the work in hand, and the monitors; never throws, never waits.
+   * `makeEvent` runs only where somebody observes.
    */
   observe<N extends ObserveHook>(name: N, makeEvent: () => HookEvent<N>): void {
     const points: readonly HookPoint<N>[] = this.hooks[name]
-    if (points.length === 0) return
+    const isMonitored = this.monitors.want(name)
+    if (points.length === 0 && !isMonitored) return
     const event = makeEvent()
+    if (isMonitored) this.monitors.take(name, event)
+    if (points.length === 0) return
     this.retain()
     setImmediate(() => {
       const pending = points

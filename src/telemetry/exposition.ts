@@ -3,6 +3,9 @@
  * Sources: https://prometheus.io/docs/instrumenting/exposition_formats,
  * https://prometheus.io/docs/specs/om/open_metrics_spec
  */
+import { baseName } from "./foreign-metrics.ts"
+import { escapeLabelValue } from "./prometheus.ts"
+import { boundLabel, type ForeignFamily, type ForeignSample, numberOf } from "./prometheus-text.ts"
 import { Histogram } from "./series.ts"
 import type { MetricFamily, MetricStore } from "./store.ts"
 
@@ -25,21 +28,40 @@ const CONTENT_TYPES: Record<MetricsFormat, string> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
 
-/** @param accept the scraper's Accept header. */
-export function renderMetrics(store: MetricStore, accept?: string | null): Exposition {
+/**
+ * The whole of one process.
+ * @param accept the scraper's Accept header
+ * @param foreign metrics of others, whose names are not taken
+ */
+export function renderMetrics(
+  store: MetricStore,
+  accept?: string | null,
+  foreign: readonly ForeignFamily[] = [],
+): Exposition {
   const format = negotiateFormat(accept)
-  return joinFamilies([renderFamilies(store, format)], format)
+  return joinFamilies([renderFamilies(store, { format, foreign })], format)
 }
 
-/** @param label is added to every series: `process="2"`. */
-export function renderFamilies(store: MetricStore, format: MetricsFormat, label = ""): readonly FamilyText[] {
-  return [...store.families()]
+interface FamiliesOptions {
+  readonly format: MetricsFormat
+  /** Metrics of others, whose names are not taken. */
+  readonly foreign?: readonly ForeignFamily[]
+  /** Added to every series: `process="2"`. */
+  readonly label?: string
+}
+
+export function renderFamilies(
+  store: MetricStore,
+  { format, foreign = [], label = "" }: FamiliesOptions,
+): readonly FamilyText[] {
+  const own = [...store.families()]
     .filter(({ series }) => series.size > 0)
     .map((family) => ({
       name: family.name,
       header: header(family, format),
       samples: samples(family, format, label),
     }))
+  return [...own, ...foreign.map((family) => foreignFamily(family, format, label))]
 }
 
 /** What several processes rendered as one text: a metric's series may stand in one place only. */
@@ -95,6 +117,62 @@ function histogramSamples(series: Histogram, name: string, { labels, bounds }: H
   return `${text}${name}_sum${all} ${formatNumber(series.sum)}\n${name}_count${all} ${total}\n`
 }
 
+function foreignFamily(
+  { name, type, help, samples }: ForeignFamily,
+  format: MetricsFormat,
+  label: string,
+): FamilyText {
+  const isOpenMetrics = format === "openmetrics"
+  const family = isOpenMetrics ? baseName(name, type) : name
+  const sampleName = isOpenMetrics && type === "counter" ? `${family}_total` : family
+  const shownType = isOpenMetrics && type === "untyped" ? "unknown" : type
+  const helpLine = help === undefined ? "" : `# HELP ${family} ${escapeHelp(help, format)}\n`
+  const lines = inSeries(samples).map((sample) =>
+    foreignSample({ name: sampleName, bound: boundLabel(type, sample.suffix), sample, format, label }),
+  )
+  return { name, header: `${helpLine}# TYPE ${family} ${shownType}\n`, samples: lines.join("") }
+}
+
+interface ForeignLine {
+  readonly name: string
+  /** The label whose value is a number. */
+  readonly bound: string | undefined
+  readonly sample: ForeignSample
+  readonly format: MetricsFormat
+  readonly label: string
+}
+
+function foreignSample({ name, bound, sample, format, label: added }: ForeignLine): string {
+  const { suffix, labels, value, timestamp } = sample
+  const own = labels.map(([label, text]) => {
+    const shown = label === bound ? formatBound(numberOf(text), format) : escapeLabelValue(text)
+    return `${label}="${shown}"`
+  })
+  const labelText = (added === "" ? own : [...own, added]).join(",")
+  const time = timestamp === undefined ? "" : ` ${format === "openmetrics" ? timestamp / 1000 : timestamp}`
+  return `${name}${suffix}${braced(labelText)} ${formatNumber(value)}${time}\n`
+}
+
+/** The samples of one series stand together, a histogram's buckets in their order. */
+function inSeries(samples: readonly ForeignSample[]): readonly ForeignSample[] {
+  const series = Map.groupBy(samples, ({ labels }) =>
+    JSON.stringify(labels.filter(([label]) => label !== "le" && label !== "quantile").toSorted()),
+  )
+  return [...series.values()].flatMap((group) => group.toSorted((a, b) => boundOf(a) - boundOf(b)))
+}
+
+/** What is no bucket comes behind the buckets. */
+function boundOf({ suffix, labels }: ForeignSample): number {
+  if (suffix !== "_bucket") return Number.MAX_VALUE
+  const bound = numberOf(labels.find(([label]) => label === "le")?.[1] ?? "")
+  return Math.min(bound, Number.MAX_VALUE / 2)
+}
+
+function escapeHelp(help: string, format: MetricsFormat): string {
+  const text = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")
+  return format === "openmetrics" ? text.replaceAll('"', '\\"') : text
+}
+
 function braced(labelText: string): string {
   return labelText === "" ? "" : `{${labelText}}`
 }
@@ -110,8 +188,10 @@ function formatNumber(value: number): string {
  * write (Go's shortest %g; OpenMetrics adds `.0` to whole numbers).
  */
 function formatBound(bound: number, format: MetricsFormat): string {
-  if (bound === Number.POSITIVE_INFINITY) return "+Inf"
-  if (bound < 1e-4 || bound >= 1e6) return bound.toExponential().replace(/e([+-])(\d)$/, "e$10$2")
+  const size = Math.abs(bound)
+  if (!Number.isFinite(bound)) return formatNumber(bound)
+  if (bound !== 0 && (size < 1e-4 || size >= 1e6))
+    return bound.toExponential().replace(/e([+-])(\d)$/, "e$10$2")
   return format === "openmetrics" && Number.isInteger(bound) ? `${bound}.0` : String(bound)
 }
 

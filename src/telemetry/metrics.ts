@@ -183,6 +183,12 @@ export const METRICS = {
     labels: [],
     help: "Grows by one with every change of the set of live plugins",
   },
+  "gateway.monitoring.dropped": {
+    kind: "counter",
+    unit: "{item}",
+    labels: ["plugin"],
+    help: "Metrics, events and traces that a monitoring plugin was too slow to take",
+  },
 
   // The gateway itself
   "gateway.config.reloads": {

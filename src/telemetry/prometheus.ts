@@ -39,6 +39,6 @@ function identifier(name: string): string {
   return name.replaceAll(".", "_")
 }
 
-function escapeLabelValue(value: string): string {
+export function escapeLabelValue(value: string): string {
   return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")
 }

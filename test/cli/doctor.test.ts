@@ -78,6 +78,17 @@ describe("access", () => {
   ])("%j", async (config, expected) => {
     expect((await doctor(config)).line("access:")).toStartWith(expected)
   })
+
+  test("an auth plugin that loads opens an address that others reach, and one that does not load does not", async () => {
+    const config =
+      "server: { port: 0, host: 0.0.0.0 }\nplugins: { configs: { jwt-auth: { config: CONFIG } } }"
+    const sound = await doctor(config.replace("CONFIG", "{ jwks_url: https://id.example.com/jwks }"))
+    expect(sound.line("access:")).toBe("✓ access: whoever plugin jwt-auth knows, from anywhere")
+    const broken = await doctor(config.replace("CONFIG", "{ jwks_url: nonsense }"))
+    expect(broken.line("access:")).toStartWith("✗ access: server.host is 0.0.0.0")
+    const lax = await doctor(config.replace("config: CONFIG", "on_error: open"))
+    expect(lax.line("plugin jwt-auth:")).toContain('on_error is "open"')
+  })
 })
 
 describe("the ports", () => {

@@ -28,6 +28,15 @@ describe.each([
   })
 })
 
+test("the page has what every type may return", () => {
+  const documented = codeRows(sectionOf(text, "What every type may return")).map(([property]) => property)
+  expect(documented.toSorted()).toEqual(
+    membersOf("CommonAbilities")
+      .map(([member]) => member)
+      .toSorted(),
+  )
+})
+
 test("the page has what leapgate/plugin exports", () => {
   const documented = codeRows(sectionOf(text, "What `leapgate/plugin` exports")).map(([name]) => name)
   expect(documented.toSorted()).toEqual(Object.keys(sdk).toSorted())
@@ -82,12 +91,17 @@ describe("what the page says of an ability being called", () => {
         "another-provider.ts": witness("another-provider", "provider"),
       },
     })
-    await postChat(gateway.url, { model: "m" })
-    await (await postChat(gateway.url, { model: "m", stream: true })).text()
-    await postEmbeddings(gateway.url, { model: "m" })
-    await postChat(gateway.url, { model: "not there" })
+    const headers = { authorization: "Bearer what a-auth knows" }
+    await postChat(gateway.url, { model: "m", headers })
+    await (await postChat(gateway.url, { model: "m", stream: true, headers })).text()
+    await postEmbeddings(gateway.url, { model: "m", headers })
+    await postChat(gateway.url, { model: "not there", headers })
+    await fetch(`${gateway.url}/metrics`)
     await waitFor("the last call to be logged", () => called().has("middleware.onError"))
     await waitFor("the providers to be asked how they are", () => called().has("provider.healthCheck"))
+    for (const ability of ["recordMetric", "recordEvent", "startTrace"]) {
+      await waitFor(ability, () => called().has(`monitoring.${ability}`))
+    }
     for (const [method, path] of CACHE_OPERATIONS) await fetch(gateway.adminUrl + path, { method })
     await waitFor("the last call to be logged", () => called().has("cache.clear"))
   })
@@ -151,6 +165,10 @@ const RESULTS: Readonly<Record<string, string>> = {
   delete: "true",
   stats: "{ hits: 0, misses: 0, sets: 0, deletes: 0, sizeBytes: 0, entries: 0, evictions: 0 }",
   supportsFormat: "true",
+  authenticate: '{ name: "ann", via: "plugin", userId: "u", roles: [], permissions: [], metadata: {} }',
+  authorize: "true",
+  permissions: "[]",
+  export: '""',
 }
 
 /** The members of an interface of the contract, with whether they are needed. */
