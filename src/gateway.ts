@@ -60,6 +60,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let isReady = false
   let listeners: readonly Listener[] = []
   let watcher: PluginWatcher | undefined
+  /** Whether the directory's plugins and packages are loaded at all. */
+  let followsDirectory = false
 
   const points = new PointBook({ clock, log, metrics, disable })
   const registry = createPluginHost({
@@ -68,6 +70,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     metrics,
     points,
     entry: (name) => pluginSettings(config, name),
+    packages: () => config.plugins.packages,
     onSwap: (snapshot) => {
       view = compileView(snapshot)
     },
@@ -124,6 +127,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   async function loadPlugins(): Promise<void> {
     const { enabled, auto_load: autoLoad, hot_reload: hotReload } = config.plugins
     if (!enabled) return
+    followsDirectory = autoLoad
     const { active, failed } = await (autoLoad ? registry.loadAll() : registry.loadBundled())
     log.info("plugins loaded", { active, failed: failed.map(({ name }) => name) })
     warnOfUnknownNames(config)
@@ -151,11 +155,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       refuseOpenBind({ ...next.config, server: config.server })
       const providers = configuredProviders(next.config)
       tellWhatNeedsRestart(config, next.config)
+      const { packages } = config.plugins
       config = next.config
       configured = providers
       settings = compileSettings(config)
       view = compileView(registry.current)
       await registry.applyEntries()
+      if (followsDirectory && !Bun.deepEquals(packages, config.plugins.packages)) await registry.sync()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
       log.info("configuration reloaded", { reason })
     } catch (thrown) {
@@ -231,6 +237,7 @@ const FIXED_AT_START = [
   "plugins.max_plugins",
   "plugins.timeout",
   "plugins.max_concurrent",
+  "plugins.locked",
   "plugins.drain_timeout",
 ] as const
 

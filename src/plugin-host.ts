@@ -23,6 +23,8 @@ interface PluginHostOptions {
   readonly metrics: MetricStore
   readonly points: PointBook
   entry(name: string): PluginSettings | undefined
+  /** What `plugins.packages` says now. */
+  packages(): readonly string[]
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onMetric(metric: Metric): void
@@ -30,7 +32,7 @@ interface PluginHostOptions {
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
-  const { loaded, log, metrics, points, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
+  const { loaded, log, metrics, points, entry, packages, onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   registerHostModules()
   return new PluginRegistry({
@@ -42,6 +44,8 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     moduleHost: createModuleHost(),
     directory: pluginDirectory(loaded),
     bundled: bundledPlugins(),
+    packages,
+    isLocked: plugins.locked,
     maxPlugins: plugins.max_plugins,
     maxConcurrent: plugins.max_concurrent,
     setupTimeoutMs: plugins.timeout,
@@ -88,6 +92,7 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     log,
     metrics,
     points: new PointBook({ clock: systemClock, log, metrics, disable: ignore }),
+    packages: () => loaded.config.plugins.packages,
     // Switched off, a plugin is read and checked, and no more.
     entry: (name) => ({ ...(pluginSettings(loaded.config, name) ?? NO_ENTRY), enabled: false }),
     onSwap: ignore,

@@ -149,6 +149,18 @@ const PluginsSchema = Type.Object(
     timeout: Duration({ default: "30s", description: "Deadline of a plugin's setup and shutdown" }),
     max_concurrent: Type.Integer({ minimum: 1, default: 5, description: "Plugins loaded at a time" }),
     drain_timeout: Duration({ default: "30s", description: "How long an old version may finish its calls" }),
+    locked: Type.Boolean({
+      default: false,
+      description: "Nothing of the directory loads that is not as plugins.lock says",
+    }),
+    packages: Type.Array(
+      Type.String({
+        pattern:
+          "^(?:@[a-z0-9~-][a-z0-9._~-]*/)?[a-z0-9~-][a-z0-9._~-]*@\\d+\\.\\d+\\.\\d+(?:[-+][0-9A-Za-z.+-]+)?$",
+        errorMessage: 'must be a package with its exact version, such as "leapgate-plugin-x@1.2.3"',
+      }),
+      { default: [], description: "npm packages that are plugins, from the directory's own node_modules" },
+    ),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

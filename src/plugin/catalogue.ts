@@ -1,6 +1,8 @@
 import { GatewayError } from "../errors.ts"
 import { closest } from "../protocol/similar.ts"
-import { describePlugin, type PluginInfo } from "./plugin-info.ts"
+import { entryFrom, type LockEntry } from "./lock.ts"
+import { describePlugin, type PluginInfo, type PluginIntegrityInfo } from "./plugin-info.ts"
+import type { PluginLock } from "./plugin-lock.ts"
 import type { PluginRecord } from "./record.ts"
 import type { Roster } from "./roster.ts"
 import type { StatsBook } from "./stats.ts"
@@ -11,14 +13,28 @@ export interface LoadReport {
   readonly failed: readonly { readonly name: string; readonly source: string; readonly message: string }[]
 }
 
+/** A plugin as `plugins.lock` lists it. */
+export interface LockablePlugin {
+  readonly name: string
+  readonly entry: LockEntry
+}
+
+interface CatalogueOptions {
+  readonly roster: Roster
+  readonly stats: StatsBook
+  readonly lock: PluginLock
+}
+
 /** What can be said about the plugins, for people and for the admin API. */
 export class Catalogue {
   readonly #roster: Roster
   readonly #stats: StatsBook
+  readonly #lock: PluginLock
 
-  constructor(roster: Roster, stats: StatsBook) {
+  constructor({ roster, stats, lock }: CatalogueOptions) {
     this.#roster = roster
     this.#stats = stats
+    this.#lock = lock
   }
 
   /** @throws GatewayError `plugin_not_found` */
@@ -35,10 +51,27 @@ export class Catalogue {
     const { manifest, name } = record
     return describePlugin({
       record,
+      integrity: this.#integrity(record),
       isEnabled: this.#roster.isEnabled(record),
       stats: this.#stats.of(name),
       dependencies: manifest === undefined ? {} : this.#roster.needsOf(manifest).dependencies,
     })
+  }
+
+  /** What was read without a fault. */
+  lockable(): readonly LockablePlugin[] {
+    return this.#records().flatMap((record) => {
+      const { name, manifest, print, error } = record
+      if (manifest === undefined || print === undefined || error !== undefined) return []
+      return [{ name, entry: entryFrom(manifest.version, this.#lock.sourceOf(record), print) }]
+    })
+  }
+
+  /** Of what serves; else of what was read last. */
+  #integrity(record: PluginRecord): PluginIntegrityInfo {
+    const print = record.instance === undefined ? record.print : record.servingPrint
+    if (print === undefined) return { sha256: null, locked: null }
+    return { sha256: print.hash, locked: this.#lock.isAsListed(record, print) }
   }
 
   /** Sorted by name, then by source. */
