@@ -1,15 +1,18 @@
 /** Puts the plugin host together from the configuration. */
 import { resolve } from "node:path"
+import type { TObject } from "@sinclair/typebox"
 import { bundledPlugins } from "./bundled.ts"
 import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
+import type { LockablePlugin } from "./plugin/catalogue.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
 import { resolveConfig } from "./plugin/plugin-config.ts"
+import type { PluginInfo } from "./plugin/plugin-info.ts"
 import { PointBook } from "./plugin/point.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
@@ -84,6 +87,45 @@ export interface ListedPlugin {
 
 /** Reads the definitions of all plugins; none is set up. */
 export async function listPlugins(loaded: LoadedConfig): Promise<readonly ListedPlugin[]> {
+  return withReader(loaded, async (registry) => {
+    await registry.loadAll()
+    return registry.list().map(({ name, version, type, description, source, error, bundled }) => ({
+      name,
+      version,
+      type,
+      description,
+      source,
+      enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
+      error: error?.message ?? configFault(loaded, name, registry.configSchema(name)),
+      config: registry.configSchema(name),
+    }))
+  })
+}
+
+/** What the directory's plugins and packages are made of, whatever its lock says; none is set up. */
+export async function readLockable(loaded: LoadedConfig): Promise<readonly LockablePlugin[]> {
+  return withReader(unlocked(loaded), async (registry) => {
+    await registry.loadAll()
+    return registry.lockable()
+  })
+}
+
+/** Reads the definition of one plugin of the directory. @throws GatewayError why it cannot be loaded */
+export async function readPlugin(loaded: LoadedConfig, path: string): Promise<PluginInfo> {
+  return withReader(unlocked(loaded), (registry) => registry.register(path))
+}
+
+/** The same config without `plugins.locked`: for commands that look at what the lock is about. */
+export function unlocked(loaded: LoadedConfig): LoadedConfig {
+  const { config } = loaded
+  return { ...loaded, config: { ...config, plugins: { ...config.plugins, locked: false } } }
+}
+
+/** A registry in which every plugin is switched off: one that is read and checked, and no more. */
+async function withReader<T>(
+  loaded: LoadedConfig,
+  use: (registry: PluginRegistry) => Promise<T>,
+): Promise<T> {
   const log = createLogger({ level: "silent" })
   const metrics = new MetricStore()
   const ignore = () => {}
@@ -93,38 +135,31 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     metrics,
     points: new PointBook({ clock: systemClock, log, metrics, disable: ignore }),
     packages: () => loaded.config.plugins.packages,
-    // Switched off, a plugin is read and checked, and no more.
     entry: (name) => ({ ...(pluginSettings(loaded.config, name) ?? NO_ENTRY), enabled: false }),
     onSwap: ignore,
     onEvent: ignore,
     onMetric: ignore,
     onCacheEvent: ignore,
   })
-  function configFault(name: string): string | undefined {
-    const settings = pluginSettings(loaded.config, name)
-    if (settings?.enabled !== true) return undefined
-    try {
-      resolveConfig(name, registry.configSchema(name), settings.config)
-      return undefined
-    } catch (thrown) {
-      return messageOf(thrown)
-    }
-  }
-
   try {
-    await registry.loadAll()
-    return registry.list().map(({ name, version, type, description, source, error, bundled }) => ({
-      name,
-      version,
-      type,
-      description,
-      source,
-      enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
-      error: error?.message ?? configFault(name),
-      config: registry.configSchema(name),
-    }))
+    return await use(registry)
   } finally {
     await registry.shutdownAll()
+  }
+}
+
+function configFault(
+  { config }: LoadedConfig,
+  name: string,
+  schema: TObject | undefined,
+): string | undefined {
+  const settings = pluginSettings(config, name)
+  if (settings?.enabled !== true) return undefined
+  try {
+    resolveConfig(name, schema, settings.config)
+    return undefined
+  } catch (thrown) {
+    return messageOf(thrown)
   }
 }
 

@@ -16,7 +16,11 @@ export interface LoadReport {
 /** A plugin as `plugins.lock` lists it. */
 export interface LockablePlugin {
   readonly name: string
-  readonly entry: LockEntry
+  /** What the lock calls its source. */
+  readonly source: string
+  /** Undefined where it could not be read. */
+  readonly entry: LockEntry | undefined
+  readonly error: string | undefined
 }
 
 interface CatalogueOptions {
@@ -58,12 +62,15 @@ export class Catalogue {
     })
   }
 
-  /** What was read without a fault. */
+  /** Everything that comes from files, sorted as in `list`. */
   lockable(): readonly LockablePlugin[] {
-    return this.#records().flatMap((record) => {
+    const records = this.#records().filter(({ definition }) => definition === undefined)
+    return records.toSorted(byNameAndSource).map((record) => {
       const { name, manifest, print, error } = record
-      if (manifest === undefined || print === undefined || error !== undefined) return []
-      return [{ name, entry: entryFrom(manifest.version, this.#lock.sourceOf(record), print) }]
+      const source = this.#lock.sourceOf(record)
+      const isRead = manifest !== undefined && print !== undefined && error === undefined
+      const entry = isRead ? entryFrom(manifest.version, source, print) : undefined
+      return { name, source, entry, error: error?.message }
     })
   }
 
@@ -77,8 +84,8 @@ export class Catalogue {
   /** Sorted by name, then by source. */
   list(): readonly PluginInfo[] {
     return this.#records()
+      .toSorted(byNameAndSource)
       .map((record) => this.info(record))
-      .sort((a, b) => a.name.localeCompare(b.name) || a.source.localeCompare(b.source))
   }
 
   report(): LoadReport {
@@ -101,4 +108,8 @@ export class Catalogue {
       ({ manifest, error, isShadowed }) => !isShadowed && (manifest ?? error) !== undefined,
     )
   }
+}
+
+function byNameAndSource(a: PluginRecord, b: PluginRecord): number {
+  return a.name.localeCompare(b.name) || a.source.localeCompare(b.source)
 }

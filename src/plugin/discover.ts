@@ -36,6 +36,11 @@ export async function pluginAt(path: string): Promise<PluginSource | undefined> 
   return { name: nameFrom(path), path, file, realPath: await realpath(file).catch(() => file) }
 }
 
+/** Whether a file or folder of this name is looked at in a plugin directory. */
+export function isDiscovered(name: string, kind: "file" | "folder"): boolean {
+  return !IGNORED.test(name) && (kind === "folder" || EXTENSIONS.includes(extname(name)))
+}
+
 const GROUP_DEPTH = 1
 const EXTENSIONS: readonly string[] = [".ts", ".js", ".mts", ".mjs"]
 const ENTRY_STEMS = ["index", "plugin"]

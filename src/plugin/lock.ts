@@ -93,6 +93,18 @@ export function differences(entry: LockEntry, { inputs, packages }: SourcePrint)
   return [...compare(entry.files, files), ...compare(entry.packages, packages)]
 }
 
+/** What an entry says otherwise than one that was made of the same plugin now. */
+export function diffEntries(entry: LockEntry, now: LockEntry): readonly LockDifference[] {
+  const facts = (["version", "source"] as const)
+    .filter((fact) => entry[fact] !== now[fact])
+    .map((fact) => ({ what: fact, expected: entry[fact], actual: now[fact] }))
+  return [
+    ...facts,
+    ...compare(entry.files, printsOf(now.files)),
+    ...compare(entry.packages, printsOf(now.packages)),
+  ]
+}
+
 /** For people: `a.ts (expected 0a1b2c3d4e5f, found 5f4e3d2c1b0a)`. */
 export function describeDifference({ what, expected, actual }: LockDifference): string {
   if (expected === undefined) return `${what} (not listed, found ${shortHash(actual)})`
@@ -114,6 +126,10 @@ function compare(
   return [...other, ...absent]
 }
 
+function printsOf(hashes: Readonly<Record<string, string>>): readonly PackagePrint[] {
+  return Object.entries(hashes).map(([id, sha256]) => ({ id, sha256 }))
+}
+
 function ownValue(record: Readonly<Record<string, string>>, key: string): string | undefined {
   return Object.hasOwn(record, key) ? record[key] : undefined
 }
@@ -126,8 +142,9 @@ function staysInside(path: string): boolean {
   )
 }
 
-function shortHash(hash = ""): string {
-  return hash.slice(0, 12)
+/** Enough to tell two apart by eye. What is no hash is shown whole. */
+function shortHash(value = ""): string {
+  return /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value
 }
 
 function entriesOf<T>(record: Readonly<Record<string, T>>): readonly (readonly [string, T])[] {

@@ -145,7 +145,7 @@ describe("a plugin of the directory may", () => {
     await harness.registry.loadAll()
     expect(harness.versionOf("a")).toBe("1.0.0")
     const [locked] = harness.registry.lockable()
-    expect(Object.keys(locked?.entry.files ?? {})).toEqual(["_b.ts", "a.ts"])
+    expect(Object.keys(locked?.entry?.files ?? {})).toEqual(["_b.ts", "a.ts"])
 
     version("..2026_01_02_10_00_00.2", "2.0.0")
     rmSync(join(directory, "..2026_01_01_10_00_00.1"), { recursive: true })

@@ -85,7 +85,9 @@ async function writeLock({ directory }: Harness, packages: readonly string[] = [
   await using reader = new Harness({ directory })
   reader.packages.push(...packages)
   await reader.registry.loadAll()
-  const plugins = Object.fromEntries(reader.registry.lockable().map(({ name, entry }) => [name, entry]))
+  const plugins = Object.fromEntries(
+    reader.registry.lockable().flatMap(({ name, entry }) => (entry ? [[name, entry]] : [])),
+  )
   writeFileSync(join(directory, "plugins.lock"), lockText(plugins))
 }
 

@@ -67,8 +67,8 @@ describe("a package in plugins.packages", () => {
     expect(harness.said).toContain("sum 111")
     const [locked] = harness.registry.lockable()
     expect(locked?.entry).toMatchObject({ version: "1.0.0", source: "package:@scope/geo" })
-    expect(Object.keys(locked?.entry.files ?? {})).toEqual(["index.js", "lib/a.js"])
-    expect(Object.keys(locked?.entry.packages ?? {})).toEqual(["one@1.0.0", "two"])
+    expect(Object.keys(locked?.entry?.files ?? {})).toEqual(["index.js", "lib/a.js"])
+    expect(Object.keys(locked?.entry?.packages ?? {})).toEqual(["one@1.0.0", "two"])
   })
 
   test("may not take files of the directory", async () => {
