@@ -69,8 +69,9 @@ export function pluginDirectory({ config, directory }: LoadedConfig): string {
 export function pluginSettings({ plugins }: Config, name: string): PluginSettings | undefined {
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
-  const { enabled, priority, config, dependencies, on_error: onError, timeout: timeoutMs, isolation } = entry
-  return { enabled, priority, config, dependencies, onError, timeoutMs, isolation }
+  const { enabled, priority, config, dependencies, load_after: loadAfter, isolation } = entry
+  const { on_error: onError, timeout: timeoutMs } = entry
+  return { enabled, priority, config, dependencies, loadAfter, onError, timeoutMs, isolation }
 }
 
 export interface ListedPlugin {
@@ -80,6 +81,7 @@ export interface ListedPlugin {
   readonly description: string | null
   readonly enabled: boolean
   readonly source: string
+  readonly bundled: boolean
   readonly error: string | undefined
   /** JSON Schema of `plugins.configs.<name>.config`. */
   readonly config: object | undefined
@@ -95,6 +97,7 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
       type,
       description,
       source,
+      bundled,
       enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
       error: error?.message ?? configFault(loaded, name, registry.configSchema(name)),
       config: registry.configSchema(name),

@@ -15,7 +15,7 @@ interface InstallPackageOptions {
   readonly loaded: LoadedConfig
 }
 
-const SPEC = /^((?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*)(?:@([^\s/:]+))?$/
+const SPEC = /^((?:@[a-z0-9][a-z0-9._~-]*\/)?[a-z0-9][a-z0-9._~-]*)(?:@[^\s/:]+)?$/
 
 export async function installPackage(
   { spec, loaded }: InstallPackageOptions,

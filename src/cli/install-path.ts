@@ -54,8 +54,13 @@ async function assertPlugin(path: string, directory: string): Promise<void> {
       `there is no plugin at ${path}; name a .ts, .js, .mts or .mjs file, or a folder with index.ts, plugin.ts or a package.json with "main", whose name does not start with _ or .`,
     )
   }
-  if (!isInside(realPathOf(directory), realPathOf(path))) return
-  throw new GatewayError("plugin_conflict", `${path} lies in the plugin directory already`)
+  const [home, real] = [realPathOf(directory), realPathOf(path)]
+  if (isInside(home, real)) {
+    throw new GatewayError("plugin_conflict", `${path} lies in the plugin directory already`)
+  }
+  if (real === home || isInside(real, home)) {
+    throw new GatewayError("plugin_conflict", `${path} holds the plugin directory itself`)
+  }
 }
 
 /** Beside the target, so that its imports lead where they will; a name with a dot in front is no plugin. */

@@ -40,7 +40,7 @@ function find(name: string, plugins: readonly ListedPlugin[], fact: "name" | "so
     const message = `no plugin is called "${name}"; \`leapgate plugin list\` has their names`
     throw new GatewayError("plugin_not_found", message)
   }
-  if (plugin.source.startsWith("bundled:")) {
+  if (plugin.bundled) {
     const message = `plugin "${name}" comes with the gateway and cannot be removed; switch it off with plugins.configs.${name}.enabled: false`
     throw new GatewayError("plugin_conflict", message)
   }

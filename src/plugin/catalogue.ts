@@ -62,9 +62,9 @@ export class Catalogue {
     })
   }
 
-  /** Everything that comes from files, sorted as in `list`. */
+  /** Everything that the gateway does not bring itself, sorted as in `list`. */
   lockable(): readonly LockablePlugin[] {
-    const records = this.#records().filter(({ definition }) => definition === undefined)
+    const records = this.#records().filter(({ isBundled }) => !isBundled)
     return records.toSorted(byNameAndSource).map((record) => {
       const { name, manifest, print, error } = record
       const source = this.#lock.sourceOf(record)

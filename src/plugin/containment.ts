@@ -6,7 +6,7 @@
 import { realpathSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
 
-export type Place = "own" | "package" | "outside"
+type Place = "own" | "package" | "outside"
 
 export interface Containment {
   /** Without symbolic links. */

@@ -16,7 +16,7 @@ export interface PackageSource {
   readonly home: string
 }
 
-const SPEC = /^((?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*)@(.+)$/
+const SPEC = /^((?:@[a-z0-9][a-z0-9._~-]*\/)?[a-z0-9][a-z0-9._~-]*)@(.+)$/
 
 /** `name@1.2.3` → its parts; undefined where it is none. */
 export function parsePackage(spec: string): { readonly name: string; readonly version: string } | undefined {

@@ -43,7 +43,7 @@ export class PluginLock {
 
   /** @throws GatewayError `plugin_integrity` where plugins are locked and this one is not what the lock says */
   async assertListed(record: PluginRecord, print: SourcePrint): Promise<void> {
-    if (!this.#options.isLocked) return
+    if (!this.#options.isLocked || record.isBundled) return
     const reading = await this.#read()
     if (reading.lock === undefined) {
       throw new GatewayError("plugin_integrity", reading.fault, { details: { lock: this.#file } })
@@ -66,7 +66,7 @@ export class PluginLock {
 
   /** Whether these files are as the lock said at the last look; null where there is no lock. */
   isAsListed(record: PluginRecord, print: SourcePrint): boolean | null {
-    if (this.#last?.lock === undefined) return null
+    if (this.#last?.lock === undefined || record.isBundled) return null
     const entry = entryOf(this.#last.lock, this.sourceOf(record))
     return entry !== undefined && differences(entry, print).length === 0
   }

@@ -95,6 +95,13 @@ a running gateway loads it by itself; its settings go to plugins.configs.geo in 
     expect(readdirSync(join(cwd, "plugins"))).toEqual(["first.ts"])
   })
 
+  test("refuses a folder that holds the plugin directory", async () => {
+    write("index.ts", geo())
+    mkdirSync(join(cwd, "plugins"))
+    expect((await plugin("install", ".")).err).toContain(`${cwd} holds the plugin directory itself`)
+    expect(readdirSync(join(cwd, "plugins"))).toEqual([])
+  })
+
   test.each(["_geo.ts", "geo.test.ts", "notes.md"])(
     "refuses %s, which no gateway would look at",
     async (name) => {
@@ -221,8 +228,11 @@ a running gateway loads it by itself; its settings go to plugins.configs.geo in 
   test.each(["http://127.0.0.1/x.tgz", "git+ssh://x/y", "--global", "a b", "../x@1.0.0"])(
     "is not %j",
     async (spec) => {
-      const { exitCode } = await plugin("install", "--", spec)
+      const { exitCode, err } = await plugin("install", "--", spec)
       expect(exitCode).toBe(1)
+      expect(err).toContain(
+        spec.startsWith("../") ? "there is no plugin at" : "is neither a file or folder nor",
+      )
       expect(isThere("plugins/package.json")).toBe(false)
     },
   )

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { differences, formatLock, type Lock, parseLock } from "../../src/plugin/lock.ts"
-import { Harness, pluginText } from "./fixtures.ts"
+import { Harness, pluginText, temporaryDirectory } from "./fixtures.ts"
 
 const HASH = "a".repeat(64)
 const OTHER = "b".repeat(64)
@@ -193,6 +193,20 @@ describe("with plugins.locked", () => {
     expect(lines).toEqual([expect.objectContaining({ reason: expect.stringContaining(message) })])
     expect(harness.errorOf("a")).toContain(message)
     expect(harness.registry.getInfo("inside").integrity).toEqual({ sha256: null, locked: null })
+  })
+
+  test("a bundled plugin needs no entry, also where its file lies in the directory", async () => {
+    const directory = join(temporaryDirectory(), "plugins")
+    mkdirSync(directory)
+    const file = join(directory, "inside.ts")
+    writeFileSync(file, pluginText({ name: "inside" }))
+    writeFileSync(join(directory, "plugins.lock"), lockText({}))
+    const bundled = [{ definition: definitionOf("inside"), file }]
+    await using harness = new Harness({ isLocked: true, directory, bundled })
+    harness.entries.inside = {}
+    expect((await harness.registry.loadAll()).active).toEqual(["inside"])
+    expect(harness.registry.getInfo("inside").source).toBe(file)
+    expect(harness.registry.lockable()).toEqual([])
   })
 
   test("a lock that changes lets in what it newly allows, and reloads nothing else", async () => {
