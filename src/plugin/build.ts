@@ -9,7 +9,7 @@ import { outsideError } from "./outside-error.ts"
 import { printPackages } from "./package-print.ts"
 import { positionText, type SourceError } from "./source-position.ts"
 import { byText, combinedHash, type SourcePrint } from "./source-print.ts"
-import { createSourceReader } from "./source-reader.ts"
+import { createSourceReader, type SourceReader, TICK_MS } from "./source-reader.ts"
 
 export interface BuiltPlugin extends SourcePrint {
   readonly artefact: string
@@ -33,9 +33,14 @@ export class PluginBuilder {
     const outdir = join(this.#directory, slotName(entry))
     const naming = keep === join(outdir, "a.mjs") ? "b.mjs" : "a.mjs"
     const containment = containmentIn(home)
+    let reader = createSourceReader(containment)
     for (let round = 1; round <= MAX_ROUNDS; round++) {
-      const print = await bundle({ entry, outdir, naming, containment })
-      if (print !== undefined) return { artefact: join(outdir, naming), ...print }
+      await bundle({ entry, outdir, naming, containment, reader })
+      if (await reader.isCertain()) {
+        return { artefact: join(outdir, naming), ...(await printOf(reader.hashes, containment)) }
+      }
+      await Bun.sleep(TICK_MS)
+      reader = createSourceReader(containment, reader.changeTimes)
     }
     const message = `${entry}: a file that it imports changes all the time, so it cannot be told what is in the bundle; import what is written to seldom, or read it in setup`
     throw new GatewayError("plugin_load_failed", message)
@@ -60,16 +65,10 @@ interface BundleOptions {
   readonly outdir: string
   readonly naming: string
   readonly containment: Containment
+  readonly reader: SourceReader
 }
 
-/** @returns what went into the bundle; undefined where that is not certain, because a file was changed meanwhile. */
-async function bundle({
-  entry,
-  outdir,
-  naming,
-  containment,
-}: BundleOptions): Promise<SourcePrint | undefined> {
-  const reader = createSourceReader(containment)
+async function bundle({ entry, outdir, naming, containment, reader }: BundleOptions): Promise<void> {
   const options: Bun.BuildConfig & { macros: false } = {
     entrypoints: [entry],
     outdir,
@@ -88,7 +87,6 @@ async function bundle({
   const [stranger] = reader.outside
   if (stranger !== undefined) throw outsideError({ entry, stranger, home: containment.home, metafile })
   if (!success) throw buildError(entry, logs)
-  return (await reader.isCertain()) ? printOf(reader.hashes, containment) : undefined
 }
 
 async function printOf(hashes: ReadonlyMap<string, string>, containment: Containment): Promise<SourcePrint> {

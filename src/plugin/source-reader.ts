@@ -4,7 +4,8 @@
  *
  * The bundler does not tell a loader which import attributes (`with { type: "text" }`) it has found. So once a
  * file of the build has some, and for what is no code or data anyway, the bundler reads on its own; such a file
- * was certainly bundled as it was hashed if it is the same after the build and was not touched since.
+ * was certainly bundled as it was hashed if it is the same after the build, and was not touched from some time
+ * before it on.
  */
 import { realpathSync } from "node:fs"
 import { readFile, stat } from "node:fs/promises"
@@ -21,7 +22,15 @@ export interface SourceReader {
   readonly outside: ReadonlySet<string>
   /** Whether everything was bundled as it was hashed. To be asked after the build. */
   isCertain(): Promise<boolean>
+  /** When the files that the bundler read on its own were changed last, for the reader of another attempt. */
+  readonly changeTimes: ChangeTimes
 }
+
+/** In nanoseconds; undefined where that is not known. */
+type ChangeTimes = ReadonlyMap<string, bigint | undefined>
+
+/** Files keep timestamps of the kernel's tick: two changes within this time may leave the same one. */
+export const TICK_MS = 10
 
 /** What the bundler takes from here. Everything else is copied beside the bundle, or refused. */
 const TAKEN_OVER: ReadonlySet<string> = new Set(
@@ -33,11 +42,13 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 /** Lets a build that will be refused come to its end, where it is known who imports what. */
 const NOTHING: OnLoadResult = { contents: "module.exports = {}", loader: "js" }
 
-export function createSourceReader(containment: Containment): SourceReader {
+/** @param earlier what an attempt of at least a tick ago saw */
+export function createSourceReader(containment: Containment, earlier: ChangeTimes = new Map()): SourceReader {
   const hashes = new Map<string, string>()
   const outside = new Set<string>()
-  /** What the bundler reads on its own, with when it was changed last. */
-  const untaken = new Map<string, bigint | undefined>()
+  const changeTimes = new Map<string, bigint | undefined>()
+  /** What was changed so lately that another change might not show in its time. */
+  const fresh = new Set<string>()
   let hasAttributes = false
 
   return {
@@ -45,6 +56,7 @@ export function createSourceReader(containment: Containment): SourceReader {
     hashes,
     outside,
     isCertain,
+    changeTimes,
   }
 
   async function load({ path, loader }: OnLoadArgs): Promise<OnLoadResult> {
@@ -55,20 +67,28 @@ export function createSourceReader(containment: Containment): SourceReader {
         return NOTHING
       }
       const isTaken = !hasAttributes && TAKEN_OVER.has(extname(path))
-      if (!isTaken) untaken.set(file, await changeTimeOf(file))
+      if (!isTaken) await noteChangeTime(file)
       const content = await readFile(file)
       hashes.set(file, sha256Of(content))
       hasAttributes ||= ATTRIBUTE.test(content.toString("latin1"))
       return isTaken ? { contents: withoutMark(content), loader } : undefined
     } catch {
       // The bundler says better what is wrong with it; should it be able to read it now, that is not certain.
-      untaken.set(path, undefined)
+      changeTimes.set(path, undefined)
       return undefined
     }
   }
 
+  async function noteChangeTime(file: string): Promise<void> {
+    const changeTime = await changeTimeOf(file)
+    changeTimes.set(file, changeTime)
+    const ageMs = Date.now() - Number(changeTime / 1_000_000n)
+    if (ageMs < TICK_MS && earlier.get(file) !== changeTime) fresh.add(file)
+  }
+
   async function isCertain(): Promise<boolean> {
-    const checks = [...untaken].map(async ([file, changeTime]) => {
+    if (fresh.size > 0) return false
+    const checks = [...changeTimes].map(async ([file, changeTime]) => {
       if (changeTime === undefined || (await changeTimeOf(file)) !== changeTime) return false
       return sha256Of(await readFile(file)) === hashes.get(file)
     })

@@ -136,20 +136,28 @@ test("the hash is the same in every directory, and another where content moves f
   expect(await hashIn({ "a.ts": "1", "b.ts": "2" })).not.toBe(before)
 })
 
-test("the hash of a build is that of the content in it, also where files change while they are built", async () => {
-  const directory = directoryWith({ "a.ts": "export default 0" })
-  const file = join(directory, "a.ts")
-  const hashes = new Map([["0", sha256("export default 0")]])
-  await withBuilder(async (builder) => {
-    for (let round = 1; round <= 40; round++) {
-      const building = builder.build(file)
-      const text = `export default ${round}`
-      hashes.set(String(round), sha256(text))
-      for (let wait = 0; wait < round % 8; wait++) await new Promise(setImmediate)
-      writeFileSync(file, text)
-      const { artefact, inputs } = await building
-      const [, built = ""] = /_default = (\d+)/.exec(await Bun.file(artefact).text()) ?? []
-      expect(inputs[0]?.sha256).toBe(hashes.get(built))
-    }
-  })
-})
+test.each([
+  ["code", "a.ts", (round: number) => `export default ${round}`],
+  ["a text that is imported as such", "_note.sql", (round: number) => `_default = ${round}`],
+])(
+  "the hash of %s is that of what was bundled, also where it changes during the build",
+  async (_, name, textOf) => {
+    const directory = directoryWith({
+      "a.ts": `import note from "./_note.sql" with { type: "text" }\nexport default note`,
+      "_note.sql": "",
+      [name]: textOf(0),
+    })
+    const file = join(directory, name)
+    await withBuilder(async (builder) => {
+      for (let round = 1; round <= 40; round++) {
+        const building = builder.build(join(directory, "a.ts"))
+        for (let wait = 0; wait < round % 8; wait++) await new Promise(setImmediate)
+        writeFileSync(file, textOf(round))
+        const { artefact, inputs } = await building
+        const [, built] = /_default = (\d+)/.exec(await Bun.file(artefact).text()) ?? []
+        const hash = inputs.find((input) => input.name === name)?.sha256
+        expect(hash).toBe(sha256(textOf(Number(built))))
+      }
+    })
+  },
+)
