@@ -84,6 +84,7 @@ export const ERRORS = {
   plugin_conflict: invalid(409),
   plugin_invalid: invalid(422),
   plugin_config_invalid: invalid(422),
+  plugin_integrity: invalid(422),
   plugin_load_failed: server(500, false),
   plugin_setup_failed: server(500, false),
   plugin_dependency_failed: invalid(409),

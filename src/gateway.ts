@@ -94,6 +94,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let isReady = false
   let listeners: readonly Listener[] = []
   let watcher: PluginWatcher | undefined
+  /** Whether the directory's plugins and packages are loaded at all. */
+  let followsDirectory = false
 
   const points = new PointBook({ clock, log, metrics, disable })
   const health = new HealthBook({ clock, log, metrics })
@@ -112,6 +114,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     points,
     recorder: options.recorder,
     entry: (name) => pluginSettings(config, name),
+    packages: () => config.plugins.packages,
     onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
@@ -197,6 +200,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   async function loadPlugins(): Promise<void> {
     const { enabled, auto_load: autoLoad, hot_reload: hotReload } = config.plugins
     if (!enabled) return
+    followsDirectory = autoLoad
     const { active, failed } = await (autoLoad ? registry.loadAll() : registry.loadBundled())
     log.info("plugins loaded", { active, failed: failed.map(({ name }) => name) })
     warnOfUnknownNames(config)
@@ -224,11 +228,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       refuseOpenBind({ ...next.config, server: bound }, keepsAuthPlugin(registry, next.config))
       const providers = configuredProviders(next.config)
       tellWhatNeedsRestart(config, next.config)
+      const { packages } = config.plugins
       config = next.config
       configured = providers
       settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       show(registry.current)
       await registry.applyEntries()
+      if (followsDirectory && !Bun.deepEquals(packages, config.plugins.packages)) await registry.sync()
       fleet.keep()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
       log.info("configuration reloaded", { reason })
@@ -347,6 +353,7 @@ const FIXED_AT_START = [
   "plugins.max_plugins",
   "plugins.timeout",
   "plugins.max_concurrent",
+  "plugins.locked",
   "plugins.drain_timeout",
 ] as const
 

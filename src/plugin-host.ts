@@ -1,16 +1,19 @@
 /** Puts the plugin host together from the configuration. */
 import { resolve } from "node:path"
+import type { TObject } from "@sinclair/typebox"
 import { bundledPlugins } from "./bundled.ts"
 import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
+import type { LockablePlugin } from "./plugin/catalogue.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
 import { checkFailurePolicy, resolveConfig } from "./plugin/plugin-config.ts"
+import type { PluginInfo } from "./plugin/plugin-info.ts"
 import { PointBook } from "./plugin/point.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
@@ -25,6 +28,8 @@ interface PluginHostOptions {
   readonly points: PointBook
   readonly recorder?: CallRecorder | undefined
   entry(name: string): PluginSettings | undefined
+  /** What `plugins.packages` says now. */
+  packages(): readonly string[]
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onMetric(metric: Metric): void
@@ -32,7 +37,8 @@ interface PluginHostOptions {
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
-  const { loaded, log, metrics, points, recorder, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
+  const { loaded, log, metrics, points, recorder, entry, packages } = options
+  const { onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   registerHostModules()
   return new PluginRegistry({
@@ -45,6 +51,8 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     moduleHost: createModuleHost(),
     directory: pluginDirectory(loaded),
     bundled: bundledPlugins(),
+    packages,
+    isLocked: plugins.locked,
     maxPlugins: plugins.max_plugins,
     maxConcurrent: plugins.max_concurrent,
     setupTimeoutMs: plugins.timeout,
@@ -65,8 +73,9 @@ export function pluginDirectory({ config, directory }: LoadedConfig): string {
 export function pluginSettings({ plugins }: Config, name: string): PluginSettings | undefined {
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
-  const { enabled, priority, config, dependencies, on_error: onError, timeout: timeoutMs, isolation } = entry
-  return { enabled, priority, config, dependencies, onError, timeoutMs, isolation }
+  const { enabled, priority, config, dependencies, load_after: loadAfter, isolation } = entry
+  const { on_error: onError, timeout: timeoutMs } = entry
+  return { enabled, priority, config, dependencies, loadAfter, onError, timeoutMs, isolation }
 }
 
 /** Whether an auth plugin that serves now goes on to under another configuration. */
@@ -84,6 +93,7 @@ export interface ListedPlugin {
   readonly description: string | null
   readonly enabled: boolean
   readonly source: string
+  readonly bundled: boolean
   readonly error: string | undefined
   /** JSON Schema of `plugins.configs.<name>.config`. */
   readonly config: object | undefined
@@ -91,6 +101,46 @@ export interface ListedPlugin {
 
 /** Reads the definitions of all plugins; none is set up. */
 export async function listPlugins(loaded: LoadedConfig): Promise<readonly ListedPlugin[]> {
+  return withReader(loaded, async (registry) => {
+    await registry.loadAll()
+    return registry.list().map(({ name, version, type, description, source, error, bundled }) => ({
+      name,
+      version,
+      type,
+      description,
+      source,
+      bundled,
+      enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
+      error: error?.message ?? configFault(loaded, { name, type }, registry.configSchema(name)),
+      config: registry.configSchema(name),
+    }))
+  })
+}
+
+/** What the directory's plugins and packages are made of, whatever its lock says; none is set up. */
+export async function readLockable(loaded: LoadedConfig): Promise<readonly LockablePlugin[]> {
+  return withReader(unlocked(loaded), async (registry) => {
+    await registry.loadAll()
+    return registry.lockable()
+  })
+}
+
+/** Reads the definition of one plugin of the directory. @throws GatewayError why it cannot be loaded */
+export async function readPlugin(loaded: LoadedConfig, path: string): Promise<PluginInfo> {
+  return withReader(unlocked(loaded), (registry) => registry.register(path))
+}
+
+/** The same config without `plugins.locked`: for commands that look at what the lock is about. */
+export function unlocked(loaded: LoadedConfig): LoadedConfig {
+  const { config } = loaded
+  return { ...loaded, config: { ...config, plugins: { ...config.plugins, locked: false } } }
+}
+
+/** A registry in which every plugin is switched off: one that is read and checked, and no more. */
+async function withReader<T>(
+  loaded: LoadedConfig,
+  use: (registry: PluginRegistry) => Promise<T>,
+): Promise<T> {
   const log = createLogger({ level: "silent" })
   const metrics = new MetricStore()
   const ignore = () => {}
@@ -99,40 +149,33 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     log,
     metrics,
     points: new PointBook({ clock: systemClock, log, metrics, disable: ignore }),
-    // Switched off, a plugin is read and checked, and no more.
+    packages: () => loaded.config.plugins.packages,
     entry: (name) => ({ ...(pluginSettings(loaded.config, name) ?? NO_ENTRY), enabled: false }),
     onSwap: ignore,
     onEvent: ignore,
     onMetric: ignore,
     onCacheEvent: ignore,
   })
-  function configFault(name: string): string | undefined {
-    const settings = pluginSettings(loaded.config, name)
-    if (settings?.enabled !== true) return undefined
-    try {
-      const { type } = registry.getInfo(name)
-      if (type !== null) checkFailurePolicy({ name, type }, settings.onError)
-      resolveConfig(name, registry.configSchema(name), settings.config)
-      return undefined
-    } catch (thrown) {
-      return messageOf(thrown)
-    }
-  }
-
   try {
-    await registry.loadAll()
-    return registry.list().map(({ name, version, type, description, source, error, bundled }) => ({
-      name,
-      version,
-      type,
-      description,
-      source,
-      enabled: pluginSettings(loaded.config, name)?.enabled ?? !bundled,
-      error: error?.message ?? configFault(name),
-      config: registry.configSchema(name),
-    }))
+    return await use(registry)
   } finally {
     await registry.shutdownAll()
+  }
+}
+
+function configFault(
+  { config }: LoadedConfig,
+  { name, type }: Pick<PluginInfo, "name" | "type">,
+  schema: TObject | undefined,
+): string | undefined {
+  const settings = pluginSettings(config, name)
+  if (settings?.enabled !== true) return undefined
+  try {
+    if (type !== null) checkFailurePolicy({ name, type }, settings.onError)
+    resolveConfig(name, schema, settings.config)
+    return undefined
+  } catch (thrown) {
+    return messageOf(thrown)
   }
 }
 

@@ -2,12 +2,12 @@
 import { type LoadedConfig, loadConfig } from "../config/load.ts"
 import type { PluginCall } from "../plugin/call-recorder.ts"
 import type { Abilities, PluginDefinition, ProviderAbilities } from "../plugin/contract.ts"
-import { pluginSettings } from "../plugin-host.ts"
+import { pluginDirectory, pluginSettings } from "../plugin-host.ts"
 import type { ConfigTree } from "../testing/test-app.ts"
 import { startTestGateway, type TestGateway } from "../testing/test-gateway.ts"
 import { ANSWER, type Load, type Measurement, measure, PLAIN, STREAMED } from "./bench-load.ts"
 import { readDefinition } from "./plugin-definition.ts"
-import { pluginTarget } from "./plugin-target.ts"
+import { homeOf, pluginTarget } from "./plugin-target.ts"
 import type { ConfigOption } from "./program.ts"
 import { table } from "./table.ts"
 import type { Terminal } from "./terminal.ts"
@@ -28,8 +28,9 @@ export async function benchPlugin(
   { out, env, cwd }: Terminal,
 ): Promise<number> {
   const loaded = loadConfig({ path, env, cwd })
-  const { file } = await pluginTarget(target, loaded, cwd)
-  const definition = await readDefinition(file)
+  const plugin = await pluginTarget(target, loaded, cwd)
+  const { file } = plugin
+  const { definition } = await readDefinition(file, homeOf(plugin, pluginDirectory(loaded)))
   await using stack = new AsyncDisposableStack()
   const without = await start({})
   const withPlugin = await start(configFor(definition.name, loaded))

@@ -4,8 +4,9 @@ import { loadConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
 import { buildError } from "../plugin/build.ts"
 import { HOST_MODULES } from "../plugin/host-modules.ts"
+import { pluginDirectory } from "../plugin-host.ts"
 import { readDefinition } from "./plugin-definition.ts"
-import { pluginTarget } from "./plugin-target.ts"
+import { homeOf, pluginTarget } from "./plugin-target.ts"
 import type { ConfigOption } from "./program.ts"
 import type { Terminal } from "./terminal.ts"
 
@@ -19,8 +20,11 @@ export async function buildPlugin(
   { out: path, config }: BuildOptions,
   { out, env, cwd }: Terminal,
 ): Promise<number> {
-  const { file } = await pluginTarget(target, loadConfig({ path: config, env, cwd }), cwd)
-  const { name, version } = await readDefinition(file)
+  const loaded = loadConfig({ path: config, env, cwd })
+  const plugin = await pluginTarget(target, loaded, cwd)
+  const { file } = plugin
+  const { definition } = await readDefinition(file, homeOf(plugin, pluginDirectory(loaded)))
+  const { name, version } = definition
   const to = resolve(cwd, path ?? join("dist", `${name}.mjs`))
   if (to === file) {
     throw new GatewayError(

@@ -5,18 +5,29 @@ import type { PluginDefinition } from "../plugin/contract.ts"
 import { registerHostModules } from "../plugin/host-modules.ts"
 import { createModuleHost, type PluginModule } from "../plugin/module-host.ts"
 import { positionOf, positionText } from "../plugin/source-position.ts"
+import type { SourcePrint } from "../plugin/source-print.ts"
 import { checkDefinition } from "../plugin/validate.ts"
 
 const IMPORT_LIMIT_MS = 10_000
 
-/** @throws GatewayError `plugin_load_failed` or `plugin_invalid` */
-export async function readDefinition(file: string): Promise<PluginDefinition> {
+interface ReadPlugin {
+  readonly definition: PluginDefinition
+  /** What it is made of. */
+  readonly print: SourcePrint
+}
+
+/**
+ * @param home the folder that all its files must lie in
+ * @throws GatewayError `plugin_load_failed` or `plugin_invalid`
+ */
+export async function readDefinition(file: string, home: string): Promise<ReadPlugin> {
   registerHostModules()
   const builder = new PluginBuilder()
   try {
-    const module = await imported(file, await builder.build(file))
+    const print = await builder.build(file, undefined, home)
+    const module = await imported(file, print)
     module.dispose()
-    return checkDefinition(module.exports, file)
+    return { definition: checkDefinition(module.exports, file), print }
   } finally {
     await builder.close()
   }
@@ -31,7 +42,10 @@ async function imported(file: string, { artefact, inputs }: BuiltPlugin): Promis
       },
     })
   } catch (thrown) {
-    const position = positionOf(thrown, inputs)
+    const position = positionOf(
+      thrown,
+      inputs.map((input) => input.file),
+    )
     const where = position === undefined ? file : positionText(position)
     throw new GatewayError("plugin_load_failed", `${where}: importing it failed: ${messageOf(thrown)}`, {
       cause: thrown,

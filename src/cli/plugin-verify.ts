@@ -4,13 +4,16 @@ import { type LoadedConfig, loadConfig } from "../config/load.ts"
 import { messageOf } from "../errors.ts"
 import type { PluginDefinition } from "../plugin/contract.ts"
 import type { PluginSource } from "../plugin/discover.ts"
+import { describeDifference, differences, entryOf, LOCK_FILE } from "../plugin/lock.ts"
 import { resolveConfig } from "../plugin/plugin-config.ts"
+import type { SourcePrint } from "../plugin/source-print.ts"
 import { pluginDirectory, pluginSettings } from "../plugin-host.ts"
 import { bad, doubtful, type Finding, good, showFindings } from "./finding.ts"
+import { readLock } from "./lock-file.ts"
 import { readDefinition } from "./plugin-definition.ts"
 import { describeImports, pluginImports } from "./plugin-imports.ts"
 import { schemaFaults } from "./plugin-schema.ts"
-import { pluginTargets, testsOf } from "./plugin-target.ts"
+import { homeOf, pluginTargets, testsOf } from "./plugin-target.ts"
 import type { ConfigOption } from "./program.ts"
 import type { Terminal } from "./terminal.ts"
 import { createTypeChecker, type TypeChecker } from "./type-check.ts"
@@ -25,7 +28,6 @@ interface Subject {
 
 type Check = (subject: Subject) => Promise<readonly Finding[]>
 
-/** In this order. What is known of a plugin's lock belongs here too. */
 const CHECKS: readonly Check[] = [typeFindings, importFindings, definitionFindings, testFindings]
 
 /** @returns the exit code: 1 where something is wrong */
@@ -69,7 +71,8 @@ async function importFindings({ plugin }: Subject): Promise<readonly Finding[]> 
 
 async function definitionFindings({ plugin, loaded }: Subject): Promise<readonly Finding[]> {
   try {
-    const definition = await readDefinition(plugin.file)
+    const directory = pluginDirectory(loaded)
+    const { definition, print } = await readDefinition(plugin.file, homeOf(plugin, directory))
     const { name, version, type, config } = definition
     const told = name === plugin.name ? "" : ` "${name}"`
     return [
@@ -78,6 +81,7 @@ async function definitionFindings({ plugin, loaded }: Subject): Promise<readonly
         ? []
         : schemaFaults(name, config).map((text) => bad(`${plugin.name}: ${text}`))),
       settingsFinding(plugin.name, definition, loaded),
+      ...lockFindings(plugin, print, loaded),
     ]
   } catch (thrown) {
     return [bad(`${plugin.name}: ${messageOf(thrown)}`)]
@@ -96,6 +100,22 @@ function settingsFinding(label: string, { name, config }: PluginDefinition, load
   return settings.enabled
     ? good(`${label}: its settings fit`)
     : doubtful(`${label}: its settings fit, and it is off`)
+}
+
+/** Says nothing where there is no lock. */
+function lockFindings(
+  { name, file }: PluginSource,
+  print: SourcePrint,
+  loaded: LoadedConfig,
+): readonly Finding[] {
+  const lock = readLock(loaded)
+  if (lock === undefined) return []
+  const entry = entryOf(lock, relative(pluginDirectory(loaded), file))
+  const fix = "run `leapgate plugin lock` once you trust it"
+  if (entry === undefined) return [doubtful(`${name}: is not in ${LOCK_FILE}; ${fix}`)]
+  const found = differences(entry, print).map(describeDifference)
+  if (found.length === 0) return [good(`${name}: is what ${LOCK_FILE} says`)]
+  return [bad(`${name}: is not what ${LOCK_FILE} says: ${found.join(", ")}; ${fix}`)]
 }
 
 async function testFindings({ plugin, loaded }: Subject): Promise<readonly Finding[]> {

@@ -18,6 +18,22 @@ Examples:
   leapgate plugin new hello --type auth   a working plugin and its test
   leapgate doctor                         what may be wrong with this machine and this config`
 
+const LOCK_EXAMPLES = `
+Examples:
+  leapgate plugin lock              accept all plugins as they are now
+  leapgate plugin lock watermark    accept this one only
+  leapgate plugin lock --check      for a pipeline: is everything what was accepted?`
+
+const INSTALL_EXAMPLES = `
+Examples:
+  leapgate plugin install ./watermark.ts             copy a file, once it is known to load
+  leapgate plugin install ../my-plugin --force       copy a folder over the one that is there
+  leapgate plugin install leapgate-plugin-x@1.2.3    a package, into the directory's node_modules`
+
+const REMOVE_EXAMPLES = `
+Examples:
+  leapgate plugin remove watermark`
+
 /** @returns the exit code: 0 done, 1 failed, 2 misused. */
 export async function run(args: readonly string[], terminal: Terminal = systemTerminal()): Promise<number> {
   let exitCode = 0
@@ -89,6 +105,33 @@ function commandLine(terminal: Terminal, exitWith: (code: number) => void): Comm
       exitWith(await showPlugins(options, terminal))
     })
   addAuthorCommands(plugin, { terminal, withConfig, exitWith })
+
+  withConfig(plugin.command("lock"))
+    .description("write what the plugins are made of to plugins.lock, or compare them with it")
+    .argument("[name...]", "only these plugins; without one, all of the directory")
+    .option("--check", "write nothing; exit code 1 where something is not as the lock says")
+    .addHelpText("after", LOCK_EXAMPLES)
+    .action(async (names, options) => {
+      const { lockPlugins } = await import("./plugin-lock.ts")
+      exitWith(await lockPlugins(names, options, terminal))
+    })
+  withConfig(plugin.command("install"))
+    .description("take in a plugin: a file, a folder, or a package with its dependencies")
+    .argument("<path|package>", "a file or folder, or a package such as leapgate-plugin-x@1.2.3")
+    .option("--force", "replace a file or folder of the same name")
+    .addHelpText("after", INSTALL_EXAMPLES)
+    .action(async (what, options) => {
+      const { installPlugin } = await import("./plugin-install.ts")
+      exitWith(await installPlugin(what, options, terminal))
+    })
+  withConfig(plugin.command("remove"))
+    .description("delete a plugin's file, folder or package; asks nothing")
+    .argument("<name>", "the plugin's name")
+    .addHelpText("after", REMOVE_EXAMPLES)
+    .action(async (name, options) => {
+      const { removePlugin } = await import("./plugin-remove.ts")
+      exitWith(await removePlugin(name, options, terminal))
+    })
 
   withConfig(program.command("doctor"))
     .description("look for what may be wrong; exit code 1 if something is")

@@ -13,6 +13,7 @@ export function ruleProblems(value: unknown): readonly Problem[] {
     ...unusableProviderKeys(value),
     ...ownAliases(value),
     ...sharedListener(value),
+    ...repeatedPackages(value),
   ]
 }
 
@@ -102,6 +103,15 @@ function overlap(a: string, b: string): boolean {
   const [one, other] = [a, b].map((host) => host.replace(/^\[|\]$/g, "").replace("localhost", "127.0.0.1"))
   const isAny = (host: string | undefined) => host === "0.0.0.0" || host === "::" || host === "*"
   return one === other || isAny(one) || isAny(other)
+}
+
+function repeatedPackages(value: unknown): readonly Problem[] {
+  const names = listAt(value, "plugins", "packages").map((spec) => String(spec).replace(/(?<=.)@.*$/, ""))
+  return names.flatMap((name, index) => {
+    if (names.indexOf(name) === index) return []
+    const message = `is the package "${name}" again; a plugin runs in one version`
+    return [{ pointer: childOf("/plugins/packages", index), message }]
+  })
 }
 
 function listAt(value: unknown, ...segments: readonly string[]): readonly unknown[] {

@@ -128,7 +128,17 @@ export const PluginEntrySchema = Type.Object(
     enabled: Type.Boolean({ default: true }),
     priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 100, description: "Higher runs first" })),
     config: Type.Record(Type.String(), Type.Unknown(), { default: {} }),
-    dependencies: Type.Array(Type.String(), { default: [] }),
+    dependencies: Type.Array(
+      Type.String({
+        pattern: "^[a-z0-9]+(?:-[a-z0-9]+)*(?:@[\\w.*+<>=~^| -]+)?$",
+        errorMessage: 'must be a plugin\'s name, or that with a range such as "geo-ip@^1.2.0"',
+      }),
+      { default: [] },
+    ),
+    load_after: Type.Array(Type.String(), {
+      default: [],
+      description: "Plugins that are set up before this one where they are present",
+    }),
     on_error: Type.Optional(
       Type.Union([Type.Literal("open"), Type.Literal("closed"), Type.Literal("disable")], {
         description: "A failing call of this plugin: go on, fail the request, or go on and switch it off",
@@ -154,6 +164,18 @@ const PluginsSchema = Type.Object(
     timeout: Duration({ default: "30s", description: "Deadline of a plugin's setup and shutdown" }),
     max_concurrent: Type.Integer({ minimum: 1, default: 5, description: "Plugins loaded at a time" }),
     drain_timeout: Duration({ default: "30s", description: "How long an old version may finish its calls" }),
+    locked: Type.Boolean({
+      default: false,
+      description: "Nothing of the directory loads that is not as plugins.lock says",
+    }),
+    packages: Type.Array(
+      Type.String({
+        pattern:
+          "^(?:@[a-z0-9][a-z0-9._~-]*/)?[a-z0-9][a-z0-9._~-]*@\\d+\\.\\d+\\.\\d+(?:[-+][0-9A-Za-z.+-]+)?$",
+        errorMessage: 'must be a package with its exact version, such as "leapgate-plugin-x@1.2.3"',
+      }),
+      { default: [], description: "npm packages that are plugins, from the directory's own node_modules" },
+    ),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

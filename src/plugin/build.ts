@@ -1,17 +1,15 @@
-import { createHash } from "node:crypto"
 import { mkdtempSync } from "node:fs"
-import { readFile, rm, stat } from "node:fs/promises"
+import { rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { basename, join, resolve, sep } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { GatewayError } from "../errors.ts"
+import { type Containment, containmentIn } from "./containment.ts"
 import { HOST_MODULES } from "./host-modules.ts"
+import { outsideError } from "./outside-error.ts"
+import { printPackages } from "./package-print.ts"
 import { positionText, type SourceError } from "./source-position.ts"
-
-/** Which sources a build read, and what was in them. */
-export interface SourcePrint {
-  readonly inputs: readonly string[]
-  readonly hash: string
-}
+import { byText, combinedHash, type SourcePrint } from "./source-print.ts"
+import { createSourceReader, type SourceReader, TICK_MS } from "./source-reader.ts"
 
 export interface BuiltPlugin extends SourcePrint {
   readonly artefact: string
@@ -24,28 +22,28 @@ export class PluginBuilder {
   /**
    * Bundles a plugin's entry file. The artefact's path is one of two for each plugin, never a new one: Bun
    * keeps something for ever for each path it imported. `keep` is the artefact that serves now; it and its
-   * source map stay as they are, so that its errors still name the right lines.
+   * source map stay as they are, so that its errors still name the right lines. `home` is the folder that the
+   * plugin's files have to lie in.
    *
    * Two builds of one plugin must not overlap, nor a build and the import of the one before.
    * @throws GatewayError `plugin_load_failed` with file, line and column of every fault.
    */
-  async build(entry: string, keep?: string): Promise<BuiltPlugin> {
+  async build(entry: string, keep?: string, home = dirname(entry)): Promise<BuiltPlugin> {
     this.#directory ??= mkdtempSync(join(tmpdir(), `leapgate-${process.pid}-`))
     const outdir = join(this.#directory, slotName(entry))
     const naming = keep === join(outdir, "a.mjs") ? "b.mjs" : "a.mjs"
-    let before: string | undefined
-    for (let round = 1; ; round++) {
-      const startedMs = Date.now()
-      const inputs = await bundle(entry, outdir, naming)
-      const hash = await hashOf(inputs)
-      // A file saved while it was read may be in the bundle in its old form and in the hash in its new one. It is
-      // not where nothing was saved of late, or where everything was the same before the build and after it.
-      const isSure = hash === before || (await newestChangeMs(inputs)) < startedMs - TIMESTAMP_SLACK_MS
-      if (isSure || round === MAX_ROUNDS) {
-        return { artefact: join(outdir, naming), inputs, hash: isSure ? hash : "" }
+    const containment = containmentIn(home)
+    let reader = createSourceReader(containment)
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      await bundle({ entry, outdir, naming, containment, reader })
+      if (await reader.isCertain()) {
+        return { artefact: join(outdir, naming), ...(await printOf(reader.hashes, containment)) }
       }
-      before = hash
+      await Bun.sleep(TICK_MS)
+      reader = createSourceReader(containment, reader.changeTimes)
     }
+    const message = `${entry}: a file that it imports changes all the time, so it cannot be told what is in the bundle; import what is written to seldom, or read it in setup`
+    throw new GatewayError("plugin_load_failed", message)
   }
 
   async close(): Promise<void> {
@@ -55,41 +53,23 @@ export class PluginBuilder {
   }
 }
 
-/** Files keep timestamps of the kernel's tick, which lags behind the clock by some milliseconds. */
-const TIMESTAMP_SLACK_MS = 10
 const MAX_ROUNDS = 5
-
-/** The hash of these files' contents; a missing file counts as one more content. */
-export async function hashOf(files: readonly string[]): Promise<string> {
-  const contents = await Promise.all(files.map((file) => readFile(file).catch(() => undefined)))
-  const hash = createHash("sha256")
-  for (const [index, content] of contents.entries()) {
-    hash.update(`${files[index]}\0${content?.length ?? "missing"}\0`)
-    if (content !== undefined) hash.update(content)
-  }
-  return hash.digest("hex")
-}
-
-async function newestChangeMs(files: readonly string[]): Promise<number> {
-  const times = await Promise.all(
-    files.map((file) =>
-      stat(file).then(
-        ({ ctimeMs }) => ctimeMs,
-        () => Number.POSITIVE_INFINITY,
-      ),
-    ),
-  )
-  return Math.max(...times)
-}
 
 /** Readable, and different for two plugins whose files have the same name. */
 function slotName(entry: string): string {
   return `${basename(entry).replace(/[^\w-]/g, "_")}-${Bun.hash(entry).toString(36)}`
 }
 
-/** @returns the absolute paths of the plugin's own files: its entry and what it imports, without packages. */
-async function bundle(entry: string, outdir: string, naming: string): Promise<readonly string[]> {
-  const { success, logs, metafile } = await Bun.build({
+interface BundleOptions {
+  readonly entry: string
+  readonly outdir: string
+  readonly naming: string
+  readonly containment: Containment
+  readonly reader: SourceReader
+}
+
+async function bundle({ entry, outdir, naming, containment, reader }: BundleOptions): Promise<void> {
+  const options: Bun.BuildConfig & { macros: false } = {
     entrypoints: [entry],
     outdir,
     naming,
@@ -99,10 +79,24 @@ async function bundle(entry: string, outdir: string, naming: string): Promise<re
     external: [...HOST_MODULES],
     metafile: true,
     throw: false,
-  })
-  if (!success || metafile === undefined) throw buildError(entry, logs)
-  const files = Object.keys(metafile.inputs).map((file) => resolve(file))
-  return files.filter((file) => !file.includes(`${sep}node_modules${sep}`)).sort()
+    // A macro is code that runs at once, in the gateway, and is in no bundle.
+    macros: false,
+    plugins: [reader.plugin],
+  }
+  const { success, logs, metafile } = await Bun.build(options)
+  const [stranger] = reader.outside
+  if (stranger !== undefined) throw outsideError({ entry, stranger, home: containment.home, metafile })
+  if (!success) throw buildError(entry, logs)
+}
+
+async function printOf(hashes: ReadonlyMap<string, string>, containment: Containment): Promise<SourcePrint> {
+  const files = [...hashes].map(([file, sha256]) => ({ file, sha256, place: containment.placeOf(file) }))
+  const inputs = files
+    .filter(({ place }) => place === "own")
+    .map(({ file, sha256 }) => ({ file, name: containment.nameOf(file), sha256 }))
+    .sort((a, b) => byText(a.name, b.name))
+  const packages = await printPackages(files.filter(({ place }) => place === "package"))
+  return { inputs, hash: combinedHash(inputs), packages }
 }
 
 export function buildError(entry: string, logs: readonly (BuildMessage | ResolveMessage)[]): GatewayError {

@@ -1,6 +1,8 @@
 import { GatewayError } from "../errors.ts"
 import { closest } from "../protocol/similar.ts"
-import { describePlugin, type PluginInfo } from "./plugin-info.ts"
+import { entryFrom, type LockEntry } from "./lock.ts"
+import { describePlugin, type PluginInfo, type PluginIntegrityInfo } from "./plugin-info.ts"
+import type { PluginLock } from "./plugin-lock.ts"
 import type { PluginRecord } from "./record.ts"
 import type { Roster } from "./roster.ts"
 import type { StatsBook } from "./stats.ts"
@@ -11,14 +13,32 @@ export interface LoadReport {
   readonly failed: readonly { readonly name: string; readonly source: string; readonly message: string }[]
 }
 
+/** A plugin as `plugins.lock` lists it. */
+export interface LockablePlugin {
+  readonly name: string
+  /** What the lock calls its source. */
+  readonly source: string
+  /** Undefined where it could not be read. */
+  readonly entry: LockEntry | undefined
+  readonly error: string | undefined
+}
+
+interface CatalogueOptions {
+  readonly roster: Roster
+  readonly stats: StatsBook
+  readonly lock: PluginLock
+}
+
 /** What can be said about the plugins, for people and for the admin API. */
 export class Catalogue {
   readonly #roster: Roster
   readonly #stats: StatsBook
+  readonly #lock: PluginLock
 
-  constructor(roster: Roster, stats: StatsBook) {
+  constructor({ roster, stats, lock }: CatalogueOptions) {
     this.#roster = roster
     this.#stats = stats
+    this.#lock = lock
   }
 
   /** @throws GatewayError `plugin_not_found` */
@@ -35,17 +55,37 @@ export class Catalogue {
     const { manifest, name } = record
     return describePlugin({
       record,
+      integrity: this.#integrity(record),
       isEnabled: this.#roster.isEnabled(record),
       stats: this.#stats.of(name),
       dependencies: manifest === undefined ? {} : this.#roster.needsOf(manifest).dependencies,
     })
   }
 
+  /** Everything that the gateway does not bring itself, sorted as in `list`. */
+  lockable(): readonly LockablePlugin[] {
+    const records = this.#records().filter(({ isBundled }) => !isBundled)
+    return records.toSorted(byNameAndSource).map((record) => {
+      const { name, manifest, print, error } = record
+      const source = this.#lock.sourceOf(record)
+      const isRead = manifest !== undefined && print !== undefined && error === undefined
+      const entry = isRead ? entryFrom(manifest.version, source, print) : undefined
+      return { name, source, entry, error: error?.message }
+    })
+  }
+
+  /** Of what serves; else of what was read last. */
+  #integrity(record: PluginRecord): PluginIntegrityInfo {
+    const print = record.instance === undefined ? record.print : record.servingPrint
+    if (print === undefined) return { sha256: null, locked: null }
+    return { sha256: print.hash, locked: this.#lock.isAsListed(record, print) }
+  }
+
   /** Sorted by name, then by source. */
   list(): readonly PluginInfo[] {
     return this.#records()
+      .toSorted(byNameAndSource)
       .map((record) => this.info(record))
-      .sort((a, b) => a.name.localeCompare(b.name) || a.source.localeCompare(b.source))
   }
 
   report(): LoadReport {
@@ -68,4 +108,8 @@ export class Catalogue {
       ({ manifest, error, isShadowed }) => !isShadowed && (manifest ?? error) !== undefined,
     )
   }
+}
+
+function byNameAndSource(a: PluginRecord, b: PluginRecord): number {
+  return a.name.localeCompare(b.name) || a.source.localeCompare(b.source)
 }

@@ -13,6 +13,8 @@ import { basename, extname, join } from "node:path"
 export interface PluginSource {
   /** What the plugin is called until its definition can be read: after its file, or its folder. */
   readonly name: string
+  /** Absolute path of the file or folder that is the plugin. */
+  readonly path: string
   /** Absolute path of the entry file. */
   readonly file: string
   /** The same without symbolic links. */
@@ -31,7 +33,12 @@ export async function pluginAt(path: string): Promise<PluginSource | undefined> 
   if (kind === "missing") return undefined
   const file = kind === "file" ? path : await folderEntry(path)
   if (file === undefined) return undefined
-  return { name: nameFrom(path), file, realPath: await realpath(file).catch(() => file) }
+  return { name: nameFrom(path), path, file, realPath: await realpath(file).catch(() => file) }
+}
+
+/** Whether a file or folder of this name is looked at in a plugin directory. */
+export function isDiscovered(name: string, kind: "file" | "folder"): boolean {
+  return !IGNORED.test(name) && (kind === "folder" || EXTENSIONS.includes(extname(name)))
 }
 
 const GROUP_DEPTH = 1

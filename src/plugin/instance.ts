@@ -20,7 +20,9 @@ export interface PluginSettings {
   readonly enabled: boolean
   readonly priority?: number | undefined
   readonly config: Readonly<Record<string, unknown>>
+  /** Names, or `name@range`. */
   readonly dependencies: readonly string[]
+  readonly loadAfter?: readonly string[]
   readonly onError?: FailurePolicy | undefined
   readonly timeoutMs: number
   readonly isolation: "inline" | "worker"

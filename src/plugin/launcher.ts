@@ -11,6 +11,7 @@ import { PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLateErrorHandler } from "./late-errors.ts"
 import { createLimiter, type Limiter } from "./limiter.ts"
 import { loadPlugin } from "./loader.ts"
+import { isOfLock, type PluginLock } from "./plugin-lock.ts"
 import type { PluginMetrics } from "./plugin-metrics.ts"
 import type { Candidate, PluginManifest, PluginRecord, RecordedError } from "./record.ts"
 import type { Roster } from "./roster.ts"
@@ -27,6 +28,7 @@ interface LauncherOptions {
   readonly roster: Roster
   readonly generations: Generations
   readonly builder: PluginBuilder
+  readonly lock: PluginLock
   readonly stats: StatsBook
   readonly metrics: PluginMetrics
   /** Plugins that are read or set up at a time. */
@@ -53,14 +55,14 @@ export class Launcher {
   async read(record: PluginRecord, when: ReadWhen, signal: AbortSignal): Promise<void> {
     if (when === "if-changed" && !(await record.isChanged())) return
     if (when === "if-down" && record.instance !== undefined) return
-    const { services, builder, roster } = this.#options
+    const { services, builder, lock, roster } = this.#options
     if (!roster.has(record)) return
     const { log, clock } = services
     const stats = () =>
       roster.owner(record.name) === record ? this.#options.stats.of(record.name) : undefined
     const conduct = new Conduct()
     const onLateError = createLateErrorHandler({ record, log, clock, conduct, stats })
-    const options = { builder, services, signal, conduct, onLateError }
+    const options = { builder, lock, services, signal, conduct, onLateError }
     try {
       record.offer(await this.#limited(() => loadPlugin(record, options)))
     } catch (thrown) {
@@ -161,7 +163,7 @@ export class Launcher {
   }
 
   /** Makes a read plugin known under its name, with what serves of it, in the place of what did before. */
-  #settle(record: PluginRecord, { manifest, artefact }: Candidate, instance?: PluginInstance): void {
+  #settle(record: PluginRecord, { manifest, artefact, print }: Candidate, instance?: PluginInstance): void {
     const { roster, generations, metrics, services } = this.#options
     const { name: oldName, instance: superseded } = record
     const isKnown = roster.owner(oldName) === record && oldName === manifest.name
@@ -171,6 +173,7 @@ export class Launcher {
     if (displaced !== undefined) this.#displace(displaced)
     record.manifest = manifest
     record.artefact = artefact
+    record.servingPrint = print
     record.error = undefined
     record.instance = instance
     if (instance !== undefined) {
@@ -248,7 +251,7 @@ export class Launcher {
     const isNews = record.error?.message !== error.message
     record.error = this.#recorded(error)
     if (record.instance === undefined) this.#enter(record, "error")
-    if (!isNews) return error
+    if (!isNews || isOfLock(error)) return error
     if (record.instance !== undefined) metrics.reload(record.name, "failure")
     const what =
       record.instance === undefined

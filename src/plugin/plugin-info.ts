@@ -21,6 +21,7 @@ export interface PluginInfo {
   readonly source: string
   /** Comes with the gateway, so it is off unless the configuration names it. */
   readonly bundled: boolean
+  readonly integrity: PluginIntegrityInfo
   /** The generation with which the version that serves came. */
   readonly generation: number | null
   readonly priority: number | null
@@ -37,6 +38,13 @@ export interface ProcessInfo {
   readonly version: string | null
   readonly generation: number | null
   readonly error: PluginErrorInfo | null
+}
+
+export interface PluginIntegrityInfo {
+  /** One hash over the plugin's own files, packages not included; null for one that the gateway brings. */
+  readonly sha256: string | null
+  /** Whether its files and packages are as `plugins.lock` says; null where there is no lock to compare with. */
+  readonly locked: boolean | null
 }
 
 export interface PluginMetricsInfo {
@@ -59,12 +67,14 @@ interface PluginErrorInfo {
 
 interface PluginFacts {
   readonly record: PluginRecord
+  readonly integrity: PluginIntegrityInfo
   readonly isEnabled: boolean
   readonly stats: PluginStats
   readonly dependencies: Readonly<Record<string, string>>
 }
 
-export function describePlugin({ record, isEnabled, stats, dependencies }: PluginFacts): PluginInfo {
+export function describePlugin(facts: PluginFacts): PluginInfo {
+  const { record, integrity, isEnabled, stats, dependencies } = facts
   const { name, state, instance, manifest, source, error } = record
   return {
     name,
@@ -79,6 +89,7 @@ export function describePlugin({ record, isEnabled, stats, dependencies }: Plugi
     error: error === undefined ? null : { ...error, at: new Date(error.at).toISOString() },
     source,
     bundled: record.isBundled,
+    integrity,
     generation: record.generation ?? null,
     priority: instance?.priority ?? null,
     metadata: manifest?.metadata ?? {},

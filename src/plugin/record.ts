@@ -1,12 +1,12 @@
 /** One source of a plugin, a file or a bundled definition, and what is known about it. */
 import type { TObject } from "@sinclair/typebox"
 import { GatewayError } from "../errors.ts"
-import { hashOf, type SourcePrint } from "./build.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition, PluginState, PluginType } from "./contract.ts"
 import type { PluginInstance, PluginSettings } from "./instance.ts"
 import { createLimiter } from "./limiter.ts"
 import type { PluginModule } from "./module-host.ts"
+import { hashOf, type SourcePrint } from "./source-print.ts"
 
 /** What a definition says, without its code. */
 export interface PluginManifest {
@@ -26,6 +26,8 @@ export interface Candidate {
   readonly module: PluginModule
   readonly manifest: PluginManifest
   readonly artefact: string | undefined
+  /** What it was made of; undefined for a bundled one. */
+  readonly print: SourcePrint | undefined
   readonly conduct: Conduct
 }
 
@@ -37,10 +39,21 @@ export interface RecordedError {
   readonly details?: unknown
 }
 
+/** The npm package that a plugin is, as `plugins.packages` asks for it. */
+export interface PluginPackage {
+  readonly name: string
+  readonly version: string
+  /** Why it cannot be loaded: it is not there, or another version is. */
+  readonly obstacle: GatewayError | undefined
+}
+
 interface RecordOptions {
   /** Absolute path of the entry file, or `bundled:<name>`. */
   readonly source: string
   readonly name: string
+  /** The folder that its files have to lie in. */
+  readonly home?: string
+  readonly package?: PluginPackage
   /** Comes with the gateway: it is off unless the configuration says otherwise. */
   readonly isBundled: boolean
   /** The definition, where the gateway imported it itself. */
@@ -51,10 +64,12 @@ interface RecordOptions {
 
 export class PluginRecord {
   readonly source: string
+  readonly home: string | undefined
   readonly isBundled: boolean
   readonly isPinned: boolean
   readonly definition: PluginDefinition | undefined
 
+  package: PluginPackage | undefined
   /** The definition's, or made from the file's name until that was read. */
   name: string
   state: PluginState = "loaded"
@@ -65,6 +80,8 @@ export class PluginRecord {
   artefact: string | undefined
   /** The sources that were read last, whatever came of them; undefined where they have to be read again. */
   print: SourcePrint | undefined
+  /** What the version that serves was made of. */
+  servingPrint: SourcePrint | undefined
   /** The settings of the last attempt to set it up. */
   settings: PluginSettings | undefined
   error: RecordedError | undefined
@@ -78,9 +95,12 @@ export class PluginRecord {
   #wanted = new AbortController()
   readonly #inTurn = createLimiter(1)
 
-  constructor({ source, name, isBundled, definition, isPinned = false }: RecordOptions) {
+  constructor(options: RecordOptions) {
+    const { source, name, home, isBundled, definition, isPinned = false } = options
     this.source = source
     this.name = name
+    this.home = home
+    this.package = options.package
     this.isBundled = isBundled
     this.definition = definition
     this.isPinned = isPinned
@@ -88,7 +108,7 @@ export class PluginRecord {
 
   /** The plugin's own source files; where they are not known, its entry. */
   get files(): readonly string[] {
-    return this.print?.inputs ?? [this.source]
+    return this.print?.inputs.map(({ file }) => file) ?? [this.source]
   }
 
   /** What the plugin will say about itself once everything that is under way is done. */

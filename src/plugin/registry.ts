@@ -25,7 +25,7 @@ import type { Logger } from "../telemetry/logger.ts"
 import type { MetricStore } from "../telemetry/store.ts"
 import { PluginBuilder } from "./build.ts"
 import type { CallRecorder } from "./call-recorder.ts"
-import { Catalogue, type LoadReport } from "./catalogue.ts"
+import { Catalogue, type LoadReport, type LockablePlugin } from "./catalogue.ts"
 import type { CacheEvent, Metric, PluginLoadEvent, PluginState, PluginType } from "./contract.ts"
 import { Generations } from "./generations.ts"
 import type { PluginInstance, PluginSettings } from "./instance.ts"
@@ -33,6 +33,7 @@ import { Launcher, type ReadWhen } from "./launcher.ts"
 import { createLimiter } from "./limiter.ts"
 import type { ModuleHost } from "./module-host.ts"
 import type { PluginInfo } from "./plugin-info.ts"
+import { PluginLock } from "./plugin-lock.ts"
 import { PluginMetrics } from "./plugin-metrics.ts"
 import type { PointBook } from "./point.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
@@ -51,6 +52,10 @@ interface RegistryOptions {
   readonly moduleHost: ModuleHost
   readonly directory: string
   readonly bundled: readonly BundledPlugin[]
+  /** Packages in the directory's node_modules that are plugins, as `name@1.2.3`. */
+  readonly packages: () => readonly string[]
+  /** Nothing of the directory loads that is not as its lock says. */
+  readonly isLocked: boolean
   readonly maxPlugins: number
   /** Plugins that are read, or set up, at a time. */
   readonly maxConcurrent: number
@@ -97,12 +102,14 @@ export class PluginRegistry {
     const generations = new Generations(options)
     const onForget = (plugin: string) => options.points.forget(plugin)
     const builder = this.#builder
+    const lock = new PluginLock(services)
     const launcher = new Launcher({
       ...options,
       services,
       roster,
       generations,
       builder,
+      lock,
       stats,
       metrics,
       onForget,
@@ -112,8 +119,8 @@ export class PluginRegistry {
     this.#generations = generations
     this.#launcher = launcher
     this.#rollout = new Rollout({ roster, launcher, clock: options.clock })
-    this.#sources = new PluginSources({ ...services, roster })
-    this.#catalogue = new Catalogue(roster, stats)
+    this.#sources = new PluginSources({ ...services, lock, roster })
+    this.#catalogue = new Catalogue({ roster, stats, lock })
   }
 
   // -------------------------------------------------------------------------------------------------
@@ -146,6 +153,11 @@ export class PluginRegistry {
   /** The schema of a plugin's config; undefined where it takes none. @throws GatewayError `plugin_not_found` */
   configSchema(name: string): TObject | undefined {
     return this.#catalogue.find(name).manifest?.config
+  }
+
+  /** What each plugin that was built is made of, as the lock lists it. */
+  lockable(): readonly LockablePlugin[] {
+    return this.#catalogue.lockable()
   }
 
   /** Everything that is known, sorted by name. Of two files with one name both are shown, and the second one's error. */

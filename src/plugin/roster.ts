@@ -4,7 +4,7 @@ import type { PluginType } from "./contract.ts"
 import type { PluginSettings } from "./instance.ts"
 import type { Ordered } from "./order.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
-import { ANY_VERSION, satisfies } from "./version.ts"
+import { ANY_VERSION, isVersionRange, satisfies } from "./version.ts"
 
 interface RosterOptions {
   readonly maxPlugins: number
@@ -172,11 +172,18 @@ export class Roster {
   // -------------------------------------------------------------------------------------------------
   // Dependencies
 
-  /** What a plugin says it needs, with what the configuration adds. */
+  /** What a plugin says it needs, with what the configuration adds; where both have a range, that one's counts. */
   needsOf({ name, dependencies, loadAfter }: PluginManifest): Ordered {
-    const configured = this.#options.entry(name)?.dependencies ?? []
-    const added = Object.fromEntries(configured.map((needed) => [needed, ANY_VERSION]))
-    return { name, dependencies: { ...added, ...dependencies }, loadAfter }
+    const { dependencies: configured = [], loadAfter: later = [] } = this.#options.entry(name) ?? {}
+    const added = configured.map((text) => {
+      const [needed = "", range] = splitAtFirst(text, "@")
+      return [needed, range ?? dependencies[needed] ?? ANY_VERSION] as const
+    })
+    return {
+      name,
+      dependencies: { ...dependencies, ...Object.fromEntries(added) },
+      loadAfter: [...new Set([...loadAfter, ...later])],
+    }
   }
 
   /** Why a plugin cannot be active now; undefined if it can. `leaving` count as gone. */
@@ -191,6 +198,7 @@ export class Roster {
   }
 
   #lack(needed: string, range: string, leaving: ReadonlySet<PluginRecord>): string | undefined {
+    if (!isVersionRange(range)) return "which is no range of versions; write one such as ^1.2.0"
     const record = this.find(needed)
     if (record === undefined) return "which is not loaded; add it to the plugin directory"
     if (record.instance !== undefined && !leaving.has(record)) {
@@ -241,4 +249,9 @@ export class Roster {
 /** The gateway's own copy of a plugin, for which any other of the same name stands in. */
 function isSpare({ definition }: PluginRecord): boolean {
   return definition !== undefined
+}
+
+function splitAtFirst(text: string, separator: string): readonly [string, string | undefined] {
+  const at = text.indexOf(separator)
+  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + separator.length)]
 }

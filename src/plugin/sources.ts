@@ -1,11 +1,13 @@
-import { realpathSync } from "node:fs"
-import { resolve } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import { GatewayError, messageOf } from "../errors.ts"
-import { hashOf, type SourcePrint } from "./build.ts"
+import { isInside, realPathOf } from "./containment.ts"
 import type { PluginDefinition } from "./contract.ts"
 import { discoverPlugins, type PluginSource, pluginAt } from "./discover.ts"
+import { findPackage, type PackageSource } from "./packages.ts"
+import type { PluginLock } from "./plugin-lock.ts"
 import { PluginRecord } from "./record.ts"
 import type { Roster } from "./roster.ts"
+import { hashOf, type SourcePrint } from "./source-print.ts"
 
 export interface BundledPlugin {
   readonly definition: PluginDefinition
@@ -17,6 +19,9 @@ interface SourcesOptions {
   /** The plugin directory, absolute. */
   readonly directory: string
   readonly bundled: readonly BundledPlugin[]
+  /** What `plugins.packages` says now. */
+  readonly packages: () => readonly string[]
+  readonly lock: PluginLock
   readonly roster: Roster
 }
 
@@ -26,13 +31,13 @@ export interface Differences {
   readonly gone: readonly PluginRecord[]
 }
 
-/** Where plugins come from: the directory, single files, and the gateway itself. Knows what the roster does not have yet. */
+/** Where plugins come from: the directory and its packages, single files, and the gateway itself. Knows what the roster does not have yet. */
 export class PluginSources {
   readonly #options: SourcesOptions
   /** The files of bundled plugins: one that lies in the directory is loaded from there, and is bundled still. */
   readonly #bundledFiles: readonly string[]
   /** Files whose plugin was unregistered, with the hash of what they held: they stay away until that changes. */
-  readonly #dismissed = new Map<string, SourcePrint>()
+  readonly #dismissed = new Map<string, Pick<SourcePrint, "inputs" | "hash">>()
 
   constructor(options: SourcesOptions) {
     this.#options = options
@@ -62,12 +67,17 @@ export class PluginSources {
 
   /** Adds new files to the roster, marks those that are gone. Must not overlap with itself. */
   async compare(): Promise<Differences> {
-    const { roster } = this.#options
-    const sources = await this.#discover()
+    const { roster, lock } = this.#options
+    const isLockChanged = await lock.look()
+    const sources = [...(await this.#discover()), ...(await this.#packages())]
     const present = new Set(sources.map(({ file }) => file))
     for (const file of this.#dismissed.keys()) if (!present.has(file)) this.#dismissed.delete(file)
 
     const known = roster.records()
+    for (const record of known) {
+      // What the lock did not allow, it may allow now. What serves, serves on.
+      if (isLockChanged && record.error?.code === "plugin_integrity") record.print = undefined
+    }
     for (const record of known) {
       const isThere = record.definition !== undefined || present.has(record.source)
       record.isFileGone = !isThere && !(record.isPinned && (await pluginAt(record.source)) !== undefined)
@@ -83,8 +93,9 @@ export class PluginSources {
   }
 
   /** Leaves a file out until it changes. */
-  async dismiss({ source, files }: PluginRecord): Promise<void> {
-    this.#dismissed.set(source, { inputs: files, hash: await hashOf(files) })
+  async dismiss({ source, print }: PluginRecord): Promise<void> {
+    const inputs = print?.inputs ?? [{ file: source, name: basename(source), sha256: "" }]
+    this.#dismissed.set(source, { inputs, hash: await hashOf(inputs) })
   }
 
   #bundledRecords(): readonly PluginRecord[] {
@@ -96,16 +107,54 @@ export class PluginSources {
 
   async #fileRecord(path: string): Promise<PluginRecord> {
     const source = await pluginAt(resolve(path))
-    if (source !== undefined) return this.#recordOf(source, { isPinned: true })
+    if (source !== undefined) {
+      const isOfDirectory = isInside(this.#options.directory, source.file)
+      const folder = source.file === source.path ? dirname(source.path) : source.path
+      return this.#recordOf(source, { isPinned: true, home: isOfDirectory ? undefined : folder })
+    }
     throw new GatewayError(
       "plugin_load_failed",
       `there is no plugin at ${path}; name a file, or a folder with index.ts, plugin.ts or a package.json with "main"`,
     )
   }
 
-  #recordOf({ file, name, realPath }: PluginSource, { isPinned = false } = {}): PluginRecord {
-    const isBundled = this.#bundledFiles.includes(realPath)
-    return new PluginRecord({ source: file, name, isBundled, isPinned })
+  #recordOf(
+    found: PluginSource | PackageSource,
+    { isPinned = false, home }: RecordOptions = {},
+  ): PluginRecord {
+    const { file } = found
+    if ("package" in found) {
+      const name = found.package.name.replace(/[^a-z0-9]+/g, "-").replace(/^-/, "")
+      return new PluginRecord({
+        source: file,
+        name,
+        home: found.home,
+        package: found.package,
+        isBundled: false,
+      })
+    }
+    const isBundled = this.#bundledFiles.includes(found.realPath)
+    const { directory } = this.#options
+    return new PluginRecord({ source: file, name: found.name, home: home ?? directory, isBundled, isPinned })
+  }
+
+  /** Those of `plugins.packages`, which are told what it asks for now. */
+  async #packages(): Promise<readonly PackageSource[]> {
+    const { directory, packages, roster } = this.#options
+    return Promise.all(
+      packages().map(async (spec) => {
+        const found = await findPackage(directory, spec)
+        const known = roster.records().find((record) => record.package?.name === found.package.name)
+        if (known?.package === undefined) return found
+        // Another version may be another plugin, even where its files are the same.
+        if (known.package.version !== found.package.version) known.print = undefined
+        if (found.package.obstacle !== undefined || known.package.obstacle !== undefined)
+          known.print = undefined
+        known.package = found.package
+        // What serves, serves on while another version of it cannot be loaded.
+        return found.package.obstacle === undefined ? found : { ...found, file: known.source }
+      }),
+    )
   }
 
   async #discover(): Promise<readonly PluginSource[]> {
@@ -118,7 +167,7 @@ export class PluginSources {
     }
   }
 
-  async #isNew({ file }: PluginSource): Promise<boolean> {
+  async #isNew({ file }: Pick<PluginSource, "file">): Promise<boolean> {
     if (this.#options.roster.at(file) !== undefined) return false
     const dismissed = this.#dismissed.get(file)
     if (dismissed === undefined) return true
@@ -128,15 +177,12 @@ export class PluginSources {
   }
 }
 
-function bySource(a: PluginRecord, b: PluginRecord): number {
-  return a.source < b.source ? -1 : 1
+interface RecordOptions {
+  readonly isPinned?: boolean
+  /** The folder that its files have to lie in, where that is not the plugin directory. */
+  readonly home?: string | undefined
 }
 
-function realPathOf(file: string): string {
-  try {
-    return realpathSync(file)
-  } catch {
-    // A binary carries its bundled plugins inside: their files need not exist.
-    return file
-  }
+function bySource(a: PluginRecord, b: PluginRecord): number {
+  return a.source < b.source ? -1 : 1
 }

@@ -75,3 +75,21 @@ describe("the admin listener", () => {
     expect(loadText('server: { port: 0 }\nadmin: { listen: "127.0.0.1:0" }').config.server.port).toBe(0)
   })
 })
+
+describe("packages", () => {
+  const packages = (...specs: readonly string[]) => paths(`plugins: { packages: ${JSON.stringify(specs)} }`)
+
+  test("one that is listed twice is a fault", () => {
+    expect(packages("x@1.0.0", "@s/x@1.0.0", "x@2.0.0")).toEqual([
+      'plugins.packages[2] is the package "x" again; a plugin runs in one version',
+    ])
+  })
+
+  test.each(["x", "x@latest", "x@^1.0.0", "../x@1.0.0", "/x@1.0.0", "@s/../x@1.0.0", "-g@1.0.0", ".x@1.0.0"])(
+    "%j is a fault: it is no package with an exact version",
+    (spec) => {
+      const message = 'must be a package with its exact version, such as "leapgate-plugin-x@1.2.3"'
+      expect(packages(spec)).toEqual([`plugins.packages[0] ${message}, got ${JSON.stringify(spec)}`])
+    },
+  )
+})

@@ -39,6 +39,54 @@ describe("plugins that depend on others", () => {
     expect(harness.registry.getInfo("first").dependencies).toEqual({ second: "*" })
   })
 
+  test("may be told a range by the configuration, which wins over their own", async () => {
+    await using harness = new Harness()
+    harness.write("base.ts", pluginText({ name: "base", version: "1.5.0" }))
+    harness.write("a.ts", pluginText({ name: "narrow", more: needs({ base: "^1.0.0" }) }))
+    harness.write("b.ts", pluginText({ name: "wide", more: needs({ base: "^2.0.0" }) }))
+    harness.write("c.ts", pluginText({ name: "named", more: needs({ base: "^2.0.0" }) }))
+    harness.write("d.ts", pluginText({ name: "wrong" }))
+    harness.entries.narrow = { dependencies: ["base@>=1.6.0"] }
+    harness.entries.wide = { dependencies: ["base@^1.5.0 || ^2.0.0"] }
+    harness.entries.named = { dependencies: ["base"] }
+    harness.entries.wrong = { dependencies: ["base@newest"] }
+    expect((await harness.registry.loadAll()).active).toEqual(["base", "wide"])
+    expect(harness.errorOf("narrow")).toBe(
+      'plugin "narrow" needs "base" >=1.6.0, which is loaded in version 1.5.0',
+    )
+    expect(harness.errorOf("named")).toContain('needs "base" ^2.0.0, which is loaded in version 1.5.0')
+    expect(harness.errorOf("wrong")).toContain('needs "base" newest, which is no range of versions')
+  })
+
+  test("may be told by the configuration whom to follow", async () => {
+    await using harness = new Harness()
+    harness.entries.first = { loadAfter: ["second", "absent"] }
+    harness.write("a.ts", pluginText({ name: "first" }))
+    harness.write("b.ts", pluginText({ name: "second" }))
+    await harness.registry.loadAll()
+    expect(ups(harness)).toEqual(["second up 1", "first up 1"])
+    expect(harness.registry.getInfo("first").dependencies).toEqual({})
+  })
+
+  test("are set up as many at a time as allowed, each level of a tree at once", async () => {
+    await using harness = new Harness({ maxConcurrent: 3 })
+    using leaves = new Gate()
+    using root = new Gate()
+    harness.write("root.ts", pluginText({ name: "root", setup: `say("root waits"); await ${root.wait}` }))
+    for (const name of ["a", "b", "c", "d"]) {
+      const setup = `say("${name} waits"); await ${leaves.wait}`
+      harness.write(`${name}.ts`, pluginText({ name, more: needs({ root: "*" }), setup }))
+    }
+    const loading = harness.registry.loadAll()
+    await harness.heard("root waits 0")
+    expect(harness.said).toEqual(["root waits 0"])
+    root.open()
+    for (const name of ["a", "b", "c"]) await harness.heard(`${name} waits 0`)
+    expect(harness.said).not.toContain("d waits 0")
+    leaves.open()
+    expect((await loading).active).toEqual(["a", "b", "c", "d", "root"])
+  })
+
   test("wait for a slow one, while independent ones do not", async () => {
     await using harness = new Harness()
     using gate = new Gate()
@@ -103,6 +151,15 @@ describe("a dependency that is not met is an error that says why:", () => {
       )
     }
   })
+})
+
+test("a circle that the configuration closes is named too", async () => {
+  await using harness = new Harness()
+  harness.write("a.ts", pluginText({ name: "a", more: needs({ b: "*" }) }))
+  harness.write("b.ts", pluginText({ name: "b" }))
+  harness.entries.b = { dependencies: ["a"] }
+  await harness.registry.loadAll()
+  expect(harness.errorOf("a")).toMatch(/^plugins depend on each other: (a → b → a|b → a → b);/)
 })
 
 describe("a plugin that lacks another is loaded", () => {

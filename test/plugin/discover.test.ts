@@ -86,8 +86,9 @@ test("symbolic links are followed, and their target is told", async () => {
   const directory = temporaryDirectory()
   symlinkSync(join(target, "real.ts"), join(directory, "linked.ts"))
   symlinkSync(join(directory, "nowhere"), join(directory, "dangling.ts"))
+  const file = join(directory, "linked.ts")
   expect(await discoverPlugins(directory)).toEqual([
-    { name: "linked", file: join(directory, "linked.ts"), realPath: join(target, "real.ts") },
+    { name: "linked", path: file, file, realPath: join(target, "real.ts") },
   ])
 })
 

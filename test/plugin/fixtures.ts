@@ -32,6 +32,7 @@ interface HarnessOptions {
   readonly moduleHost?: ModuleHost
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
+  readonly isLocked?: boolean
 }
 
 /** A registry over a real directory, and everything it told the gateway. */
@@ -39,6 +40,8 @@ export class Harness {
   readonly directory: string
   readonly registry: PluginRegistry
   readonly entries: Record<string, Partial<PluginSettings>> = {}
+  /** `plugins.packages`. */
+  readonly packages: string[] = []
   readonly log: LogLine[] = []
   readonly events: PluginLoadEvent[] = []
   /** What plugins said through `emit.metric`, as "name value". */
@@ -63,6 +66,8 @@ export class Harness {
       moduleHost: options.moduleHost ?? createModuleHost(),
       directory: this.directory,
       bundled: options.bundled ?? [],
+      packages: () => this.packages,
+      isLocked: options.isLocked ?? false,
       maxPlugins: options.maxPlugins ?? 100,
       maxConcurrent: options.maxConcurrent ?? 5,
       setupTimeoutMs: options.setupTimeoutMs ?? 10_000,

@@ -24,6 +24,7 @@ function info(facts: Partial<PluginInfo> = {}): PluginInfo {
     priority: 50,
     metadata: {},
     dependencies: {},
+    integrity: { sha256: null, locked: null },
     ...facts,
   }
 }

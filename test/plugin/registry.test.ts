@@ -296,6 +296,7 @@ describe("what is told about plugins", () => {
       error: null,
       source: join(harness.directory, "a.ts"),
       bundled: false,
+      integrity: { sha256: expect.stringMatching(/^[0-9a-f]{64}$/), locked: null },
       generation: 1,
       priority: 80,
       metadata: { author: "me" },
