@@ -40,7 +40,7 @@ export default definePlugin({
 })`,
     )
     const { out } = await author.plugin("bench", "moody", "--rounds", "1")
-    expect(out).toMatch(/^chat +100 +[\d.]+ +[\d.]+ +100$/m)
+    expect(out).toMatch(/^provider\.chat +100 +[\d.]+ +[\d.]+ +100$/m)
     expect(out).toContain("100 of 100 replies were refusals or failures")
   }, 20_000)
 
