@@ -213,7 +213,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   function tellWhatNeedsRestart(old: Config, next: Config): void {
-    const names = FIXED_AT_START.filter((name) => settingOf(old, name) !== settingOf(next, name))
+    const names = FIXED_AT_START.filter(
+      (name) => !Bun.deepEquals(settingOf(old, name), settingOf(next, name)),
+    )
     if (names.length > 0) log.warn(`${names.join(", ")} changed; restart to apply`)
   }
 }
@@ -232,6 +234,8 @@ const FIXED_AT_START = [
   "plugins.timeout",
   "plugins.max_concurrent",
   "plugins.drain_timeout",
+  "plugins.breaker",
+  "plugins.watchdog",
 ] as const
 
 function settingOf(config: Config, name: (typeof FIXED_AT_START)[number]): unknown {

@@ -5,6 +5,7 @@ import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
+import type { BreakerEntry, BreakerSettings } from "./plugin/breaker.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
@@ -46,6 +47,7 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     maxConcurrent: plugins.max_concurrent,
     setupTimeoutMs: plugins.timeout,
     drainTimeoutMs: plugins.drain_timeout,
+    breaker: breakerOf(plugins.breaker),
     entry,
     onSwap,
     onEvent,
@@ -63,8 +65,38 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
   const { enabled, priority, config, dependencies, on_error: onError, timeout: timeoutMs, isolation } = entry
-  return { enabled, priority, config, dependencies, onError, timeoutMs, isolation }
+  const { worker_memory: workerMemoryBytes } = entry
+  const breaker = entry.breaker === undefined ? undefined : breakerEntryOf(entry.breaker)
+  return {
+    enabled,
+    priority,
+    config,
+    dependencies,
+    onError,
+    timeoutMs,
+    isolation,
+    workerMemoryBytes,
+    breaker,
+  }
 }
+
+function breakerOf(breaker: Config["plugins"]["breaker"]): BreakerSettings | false {
+  if (breaker === false) return false
+  const { failures, window: windowMs, cool_down: coolDownMs } = breaker
+  return { failures, windowMs, coolDownMs }
+}
+
+function breakerEntryOf(breaker: NonNullable<PluginEntry["breaker"]>): BreakerEntry {
+  if (breaker === false) return false
+  const { failures, window: windowMs, cool_down: coolDownMs } = breaker
+  return {
+    ...(failures !== undefined && { failures }),
+    ...(windowMs !== undefined && { windowMs }),
+    ...(coolDownMs !== undefined && { coolDownMs }),
+  }
+}
+
+type PluginEntry = Config["plugins"]["configs"][string]
 
 export interface ListedPlugin {
   readonly name: string

@@ -118,6 +118,36 @@ const RoutingSchema = Type.Object(
   { ...strict, default: {} },
 )
 
+const BreakerSchema = Type.Union(
+  [
+    Type.Object(
+      {
+        failures: Type.Integer({ minimum: 1, default: 10, description: "More than these trip it" }),
+        window: Duration({ default: "30s", description: "The time within which failures are counted" }),
+        cool_down: Duration({ default: "60s", description: "How long the plugin is left alone" }),
+      },
+      strict,
+    ),
+    Type.Literal(false),
+  ],
+  { default: {}, description: "Switches off plugins that keep failing. false: never" },
+)
+
+const BreakerEntrySchema = Type.Union(
+  [
+    Type.Object(
+      {
+        failures: Type.Optional(Type.Integer({ minimum: 1 })),
+        window: Type.Optional(Duration()),
+        cool_down: Type.Optional(Duration()),
+      },
+      strict,
+    ),
+    Type.Literal(false),
+  ],
+  { description: "What is different for this plugin from plugins.breaker. false: it has none" },
+)
+
 export const PluginEntrySchema = Type.Object(
   {
     enabled: Type.Boolean({ default: true }),
@@ -130,7 +160,12 @@ export const PluginEntrySchema = Type.Object(
       }),
     ),
     timeout: Duration({ default: "5s", description: "Deadline of each call into the plugin" }),
-    isolation: Type.Union([Type.Literal("inline"), Type.Literal("worker")], { default: "inline" }),
+    isolation: Type.Union([Type.Literal("inline"), Type.Literal("worker")], {
+      default: "inline",
+      description: "worker: a thread of its own, which is ended when it hangs",
+    }),
+    worker_memory: Type.Optional(Bytes({ description: "The heap that its worker may use" })),
+    breaker: Type.Optional(BreakerEntrySchema),
   },
   { ...strict, default: {} },
 )
@@ -149,6 +184,11 @@ const PluginsSchema = Type.Object(
     timeout: Duration({ default: "30s", description: "Deadline of a plugin's setup and shutdown" }),
     max_concurrent: Type.Integer({ minimum: 1, default: 5, description: "Plugins loaded at a time" }),
     drain_timeout: Duration({ default: "30s", description: "How long an old version may finish its calls" }),
+    breaker: BreakerSchema,
+    watchdog: Duration({
+      default: "250ms",
+      description: "A plugin that keeps the event loop for longer is named in the log. 0ms: none is",
+    }),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

@@ -1,5 +1,6 @@
 /** One loaded version of a plugin, from its `setup` to its disposal. */
 import { GatewayError, messageOf } from "../errors.ts"
+import type { Breaker, BreakerEntry } from "./breaker.ts"
 import type { Conduct } from "./conduct.ts"
 import type { Abilities, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
 import { Lifetime } from "./lifetime.ts"
@@ -22,6 +23,9 @@ export interface PluginSettings {
   readonly onError?: FailurePolicy | undefined
   readonly timeoutMs: number
   readonly isolation: "inline" | "worker"
+  /** The heap that its worker may use. */
+  readonly workerMemoryBytes?: number | undefined
+  readonly breaker?: BreakerEntry | undefined
 }
 
 interface InstanceOptions {
@@ -56,6 +60,9 @@ export class PluginInstance<T extends PluginType = PluginType> {
   readonly timeoutMs: number
   readonly stats: PluginStats
   readonly conduct: Conduct
+  /** Switched off by its breaker: the one property that every call looks at. */
+  isOff = false
+  breaker: Breaker | undefined
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
@@ -111,7 +118,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Counts a call that failed, or was cut at its deadline. */
   failed(reason: string, kind: "error" | "timeout"): void {
     this.stats.recordError(reason, kind)
-    this.conduct.failed(reason)
+    this.conduct.failed(reason, "call")
   }
 
   /** Calls `fn` in the plugin's context, so that what it opens goes when the plugin goes. */

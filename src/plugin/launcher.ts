@@ -7,6 +7,7 @@ import type { PluginBuilder } from "./build.ts"
 import { Conduct } from "./conduct.ts"
 import type { PluginLoadEvent, PluginState } from "./contract.ts"
 import type { Generations } from "./generations.ts"
+import { guard } from "./guard.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLateErrorHandler } from "./late-errors.ts"
 import { createLimiter, type Limiter } from "./limiter.ts"
@@ -135,7 +136,7 @@ export class Launcher {
     if (obstacle !== undefined) throw obstacle
     const stats = this.#options.stats.of(manifest.name)
     const { source, files } = record
-    return this.#limited(() =>
+    const instance = await this.#limited(() =>
       PluginInstance.create({
         definition,
         module,
@@ -148,6 +149,17 @@ export class Launcher {
         signal,
       }),
     )
+    const serves = (live: PluginInstance) => roster.owner(live.name)?.instance === live
+    const { breaker: fallback, clock, log } = services
+    guard(instance, {
+      entry: settings?.breaker,
+      fallback,
+      clock,
+      log,
+      metrics: this.#options.metrics,
+      serves,
+    })
+    return instance
   }
 
   #misfit(manifest: PluginManifest): GatewayError | undefined {

@@ -111,6 +111,7 @@ export class PluginPoint<A extends unknown[], R> {
    */
   call(...args: A): Awaitable<R | undefined> {
     const { clock } = this.#deps
+    if (this.instance.isOff && this.instance.breaker?.admits() === false) return this.#turnAway()
     const startMs = clock.monotonic()
     let result: Awaitable<R>
     try {
@@ -122,6 +123,18 @@ export class PluginPoint<A extends unknown[], R> {
       return this.#returned(result, startMs)
     }
     return this.#finish(result, startMs, abortOf(args))
+  }
+
+  /** The plugin is switched off: the request goes on without it, or is refused. */
+  #turnAway(): undefined {
+    const { name, breaker } = this.instance
+    this.#deps.metrics.counter("gateway.plugin.skipped", { plugin: name }).add()
+    if (this.#onFailure !== "closed") return undefined
+    throw new GatewayError(
+      "plugin_failed",
+      `plugin "${name}" kept failing and is switched off for a while, and it is set to fail closed; its last error is at /admin/plugins/${name}`,
+      { retryAfterMs: breaker?.restMs() ?? 0 },
+    )
   }
 
   async #finish(

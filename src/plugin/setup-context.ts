@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts"
 import type { StateStore } from "../state/store.ts"
 import type { Logger } from "../telemetry/logger.ts"
+import type { BreakerSettings } from "./breaker.ts"
 import type { CacheEvent, Metric, PluginDefinition, SetupContext } from "./contract.ts"
 import type { Lifetime } from "./lifetime.ts"
 import type { ModuleHost } from "./module-host.ts"
@@ -15,6 +16,8 @@ export interface PluginServices {
   readonly moduleHost: ModuleHost
   /** Deadline of a plugin's import, its `setup`, and each of its clean-ups. */
   readonly setupTimeoutMs: number
+  /** For plugins that say nothing of it. */
+  readonly breaker: BreakerSettings | false
   readonly emitMetric: (plugin: string, metric: Metric) => void
   readonly emitCacheEvent: (event: CacheEvent) => void
 }

@@ -59,6 +59,7 @@ export function pluginProvider(instance: PluginInstance<"provider">): RoutedProv
     run: (fn) => instance.run(fn),
     estimateCost: abilities.estimateCost?.bind(abilities),
     async chat(call) {
+      if (instance.isOff && instance.breaker?.admits() === false) throw switchedOff(instance)
       const startMs = performance.now()
       const cut = Promise.withResolvers<never>()
       const forget = instance.onGone(cut.reject)
@@ -86,6 +87,14 @@ export function pluginProvider(instance: PluginInstance<"provider">): RoutedProv
       { cause: thrown },
     )
   }
+}
+
+function switchedOff({ name, breaker }: PluginInstance): GatewayError {
+  return new GatewayError(
+    "upstream_server_error",
+    `provider plugin "${name}" kept failing and is switched off for a while; its last error is at /admin/plugins/${name}`,
+    { retryAfterMs: breaker?.restMs() ?? 0 },
+  )
 }
 
 function modelInfos(models: ProviderAbilities["models"]): readonly ModelInfo[] {

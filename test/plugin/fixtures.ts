@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { type Clock, systemClock } from "../../src/clock.ts"
+import type { BreakerSettings } from "../../src/plugin/breaker.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "../../src/plugin/contract.ts"
 import { registerHostModules } from "../../src/plugin/host-modules.ts"
 import type { PluginSettings } from "../../src/plugin/instance.ts"
@@ -29,6 +30,7 @@ interface HarnessOptions {
   readonly maxConcurrent?: number
   readonly setupTimeoutMs?: number
   readonly drainTimeoutMs?: number
+  readonly breaker?: BreakerSettings
   readonly moduleHost?: ModuleHost
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
@@ -67,6 +69,8 @@ export class Harness {
       maxConcurrent: options.maxConcurrent ?? 5,
       setupTimeoutMs: options.setupTimeoutMs ?? 10_000,
       drainTimeoutMs: options.drainTimeoutMs ?? 10_000,
+      // Most tests are about one failure after another.
+      breaker: options.breaker ?? false,
       entry: (name) => this.#entry(name),
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),
