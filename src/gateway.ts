@@ -11,6 +11,7 @@ import type { View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
+import { Watchdog } from "./plugin/watchdog.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
@@ -61,7 +62,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let listeners: readonly Listener[] = []
   let watcher: PluginWatcher | undefined
 
-  const points = new PointBook({ clock, log, metrics, disable })
+  const watchdog = new Watchdog({
+    clock,
+    log,
+    metrics,
+    limitMs: config.plugins.watchdog,
+    startThread: () => new Worker(new URL("./plugin/watchdog-thread.ts", import.meta.url)),
+  })
+  const points = new PointBook({ clock, log, metrics, watchdog, disable })
   const registry = createPluginHost({
     loaded: options.loaded,
     log,
@@ -172,6 +180,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     lifetime.abort()
     await Promise.all(listeners.map((listener) => listener.close()))
     await registry.shutdownAll()
+    watchdog.stop()
     transport.close()
     stopProcessMetrics()
   }

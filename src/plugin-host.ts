@@ -48,6 +48,7 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     setupTimeoutMs: plugins.timeout,
     drainTimeoutMs: plugins.drain_timeout,
     breaker: breakerOf(plugins.breaker),
+    spawnWorker: () => new Worker(new URL("./plugin-worker.ts", import.meta.url)),
     entry,
     onSwap,
     onEvent,

@@ -23,9 +23,10 @@ interface LoadOptions {
  */
 export async function loadPlugin(record: PluginRecord, options: LoadOptions): Promise<Candidate> {
   const { module, artefact } = await openModule(record, options)
+  const { conduct, onLateError } = options
   try {
     const definition = checkDefinition(module.exports, record.source)
-    return { definition, module, artefact, manifest: manifestOf(definition), conduct: options.conduct }
+    return { definition, module, artefact, manifest: manifestOf(definition), conduct, onLateError }
   } catch (thrown) {
     module.dispose()
     throw thrown

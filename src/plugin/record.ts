@@ -27,6 +27,8 @@ export interface Candidate {
   readonly manifest: PluginManifest
   readonly artefact: string | undefined
   readonly conduct: Conduct
+  /** Told what the plugin's code throws when nobody waits for it. */
+  readonly onLateError: (thrown: unknown) => void
 }
 
 export interface RecordedError {

@@ -57,7 +57,9 @@ interface RegistryOptions {
   readonly setupTimeoutMs: number
   readonly drainTimeoutMs: number
   /** For plugins that say nothing of it. */
-  readonly breaker: BreakerSettings | false
+  readonly breaker?: BreakerSettings | false | undefined
+  /** Starts the program of `plugin-worker.ts`. */
+  readonly spawnWorker?: (() => Worker) | undefined
   /** What the configuration says about a plugin now. */
   readonly entry: (name: string) => PluginSettings | undefined
   /** Told of each new snapshot before anything of the old one goes. */
@@ -91,7 +93,8 @@ export class PluginRegistry {
   #isStopping = false
 
   constructor(options: RegistryOptions) {
-    const services = { ...options, directory: resolve(options.directory) }
+    const { watchdog } = options.points
+    const services = { ...options, watchdog, directory: resolve(options.directory) }
     const metrics = new PluginMetrics(options.metrics)
     const stats = new StatsBook(options.clock, (plugin, counts) => metrics.track(plugin, counts))
     const roster = new Roster(options)

@@ -12,6 +12,7 @@ import { PointBook } from "../../src/plugin/point.ts"
 import { PluginRegistry } from "../../src/plugin/registry.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import type { BundledPlugin } from "../../src/plugin/sources.ts"
+import type { Watchdog } from "../../src/plugin/watchdog.ts"
 import { createMemoryStore } from "../../src/state/store.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
@@ -31,6 +32,7 @@ interface HarnessOptions {
   readonly setupTimeoutMs?: number
   readonly drainTimeoutMs?: number
   readonly breaker?: BreakerSettings
+  readonly watchdog?: Watchdog
   readonly moduleHost?: ModuleHost
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
@@ -61,7 +63,7 @@ export class Harness {
       clock,
       state: createMemoryStore({ clock }),
       metrics: this.metrics,
-      points: new PointBook({ clock, log, metrics: this.metrics, disable }),
+      points: new PointBook({ clock, log, metrics: this.metrics, watchdog: options.watchdog, disable }),
       moduleHost: options.moduleHost ?? createModuleHost(),
       directory: this.directory,
       bundled: options.bundled ?? [],
@@ -71,6 +73,7 @@ export class Harness {
       drainTimeoutMs: options.drainTimeoutMs ?? 10_000,
       // Most tests are about one failure after another.
       breaker: options.breaker ?? false,
+      spawnWorker: () => new Worker(new URL("../../src/plugin-worker.ts", import.meta.url)),
       entry: (name) => this.#entry(name),
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),
