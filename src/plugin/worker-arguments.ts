@@ -1,9 +1,11 @@
 /** Puts the arguments of a call together in the worker, and notes what the plugin does to their live parts. */
 import type { Effects, MapStep, Wire, WireResponse } from "./worker-wire.ts"
-import { listOf, unpackError } from "./worker-wire.ts"
+import { bodyOf, listOf, unpackError } from "./worker-wire.ts"
 
 export interface UnpackedArguments {
   readonly args: readonly unknown[]
+  /** Stands for a body that stayed in the gateway. */
+  readonly held: ReadableStream | undefined
   /** What was done to them so far. */
   effects(): readonly Effects[]
 }
@@ -13,8 +15,13 @@ type Look = () => Effects | undefined
 /** @param signal of the call: it stands for every signal among the arguments */
 export function unpackArguments(wires: readonly Wire[], signal: () => AbortSignal): UnpackedArguments {
   const looks: Look[] = []
+  let held: ReadableStream | undefined
   const args = wires.map((wire, argument) => {
-    if (wire.kind === "response") return watchedResponse(wire, argument, looks)
+    if (wire.kind === "response") {
+      const response = watchedResponse(wire, argument, looks)
+      if (wire.body === "held" && response.body !== null) held = response.body
+      return response
+    }
     if (wire.kind !== "object") return part(wire, { argument, field: undefined, looks, signal })
     const object: Record<string, unknown> = {}
     for (const [field, inner] of Object.entries(wire.fields)) {
@@ -22,7 +29,7 @@ export function unpackArguments(wires: readonly Wire[], signal: () => AbortSigna
     }
     return wire.isFrozen ? Object.freeze(object) : object
   })
-  return { args, effects: () => looks.flatMap((look) => look() ?? []) }
+  return { args, held, effects: () => looks.flatMap((look) => look() ?? []) }
 }
 
 interface Place {
@@ -79,10 +86,10 @@ function part(wire: Wire, place: Place): unknown {
 }
 
 function watchedResponse(wire: WireResponse, argument: number, looks: Look[]): Response {
-  const { status, statusText, headers, body } = wire
+  const { status, statusText, headers } = wire
   // An empty stream stands for a body that stays in the gateway, so that it is known again in a new Response.
-  const stand = body === "held" ? new ReadableStream({ start: (controller) => controller.close() }) : body
-  const response = new Response(stand ?? null, { status, statusText, headers: listOf(headers) })
+  const stand = () => new ReadableStream({ start: (controller) => controller.close() })
+  const response = new Response(bodyOf(wire, stand), { status, statusText, headers: listOf(headers) })
   looks.push(headersLook(response.headers, { argument, field: undefined }))
   return response
 }

@@ -104,10 +104,9 @@ class LivePlugin {
     this.#open.set(id, call)
     const unpacked = unpackArguments(wires, () => signalOf(call))
     for (const wire of wires) abortIfSent(call, wire)
-    const { args } = unpacked
     try {
-      const result = await module.run(this.#function(path), ...args)
-      const value = await packResult(result, args)
+      const result = await module.run(this.#function(path), ...unpacked.args)
+      const value = await packResult(result, unpacked)
       send({ kind: "done", id, outcome: { value }, effects: unpacked.effects() })
     } catch (thrown) {
       this.#threw(id, thrown, unpacked)

@@ -30,7 +30,7 @@ export interface WireResponse {
   readonly statusText: string
   readonly headers: HeaderList
   /** `held`: the body stays in the gateway, because it is still being streamed. */
-  readonly body: Uint8Array<ArrayBuffer> | "held" | undefined
+  readonly body: Uint8Array<ArrayBuffer> | { readonly text: string } | "held" | undefined
 }
 
 export type Wire =
@@ -215,17 +215,33 @@ function isStreamed({ headers }: Response): boolean {
 // ---------------------------------------------------------------------------------------------------
 // Results, on their way back
 
-/** @throws where the result holds something that cannot be sent, or its body cannot be read */
-export async function packResult(result: unknown, args: readonly unknown[]): Promise<Wire> {
+/**
+ * @param held stands in an argument for a body that stayed in the gateway
+ * @throws where the result holds something that cannot be sent, or its body cannot be read
+ */
+export async function packResult(
+  result: unknown,
+  { args, held }: { readonly args: readonly unknown[]; readonly held: ReadableStream | undefined },
+): Promise<Wire> {
   const index = typeof result === "object" && result !== null ? args.indexOf(result) : -1
   if (index >= 0) return { kind: "argument", index }
   if (!(result instanceof Response)) return { kind: "plain", value: result, isFrozen: false }
-  const { status, statusText, headers, body } = result
+  const { status, statusText, headers } = result
   const head = { kind: "response", status, statusText, headers: [...headers] } as const
-  if (body === null) return { ...head, body: undefined }
-  const held = args.some((arg) => arg instanceof Response && arg !== result && arg.body === body)
-  if (held) return { ...head, body: "held" }
-  return { ...head, body: new Uint8Array(await result.arrayBuffer()) }
+  if (result.body === null) return { ...head, body: undefined }
+  if (held !== undefined && result.body === held) return { ...head, body: "held" }
+  const bytes = new Uint8Array(await result.arrayBuffer())
+  const text = headers.has("content-type") ? undefined : textOf(bytes)
+  return { ...head, body: text === undefined ? bytes : { text } }
+}
+
+/** A text without a type is sent as one, and bytes as bytes; nothing tells any more which of them it was. */
+function textOf(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
 }
 
 export function unpackResult(wire: Wire, args: readonly unknown[]): unknown {
@@ -234,9 +250,21 @@ export function unpackResult(wire: Wire, args: readonly unknown[]): unknown {
   if (wire.kind !== "response") throw new Error(`a worker cannot return ${wire.kind}`)
   const { status, statusText, headers } = wire
   const init = { status, statusText, headers: listOf(headers) }
-  if (wire.body !== "held") return new Response(wire.body ?? null, init)
   const original = args.find((arg) => arg instanceof Response)
-  return new Response(original?.body ?? null, init)
+  return new Response(
+    bodyOf(wire, () => original?.body ?? null),
+    init,
+  )
+}
+
+/** @param held gives what stands for a body that is not here */
+export function bodyOf(
+  { body }: WireResponse,
+  held: () => ReadableStream | null,
+): ReadableStream | Uint8Array<ArrayBuffer> | string | null {
+  if (body === "held") return held()
+  if (body === undefined) return null
+  return "text" in body ? body.text : body
 }
 
 /** Does in the gateway what the plugin did to its arguments in the worker. */
