@@ -204,8 +204,10 @@ async function packResponse(response: Response): Promise<WireResponse> {
   const { status, statusText, headers } = response
   const head = { kind: "response", status, statusText, headers: [...headers] } as const
   if (isStreamed(response)) return { ...head, body: "held" }
-  if (response.bodyUsed || response.body === null) return { ...head, body: undefined }
-  return { ...head, body: new Uint8Array(await response.clone().arrayBuffer()) }
+  if (response.bodyUsed) return { ...head, body: undefined }
+  // Its `body` is not looked at: that would make a stream of it.
+  const bytes = new Uint8Array(await response.clone().arrayBuffer())
+  return { ...head, body: bytes.length === 0 ? undefined : bytes }
 }
 
 function isStreamed({ headers }: Response): boolean {

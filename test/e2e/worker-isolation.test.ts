@@ -76,6 +76,7 @@ describe("in a worker and in the gateway", () => {
   test.each(REQUESTS)("%s comes out the same", async (_, asked) => {
     const [inline, worker] = [await exchange("inline", asked), await exchange("worker", asked)]
     expect(worker).toEqual(inline)
+    if (asked.stream === true && inline.status < 300) expect(inline.body).toEndWith("data: [DONE]\n\n")
     expect(inline.status).toBeGreaterThanOrEqual(200)
   })
 
