@@ -7,6 +7,7 @@ import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import type { BreakerEntry, BreakerSettings } from "./plugin/breaker.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
+import { hardenGlobals } from "./plugin/hardening.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
@@ -33,6 +34,7 @@ interface PluginHostOptions {
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
   const { loaded, log, metrics, points, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
+  hardenGlobals()
   registerHostModules()
   return new PluginRegistry({
     log,

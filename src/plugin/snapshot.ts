@@ -78,6 +78,8 @@ export class Snapshot {
     const points: readonly HookPoint<N>[] = this.hooks[name]
     if (points.length === 0) return
     const event = makeEvent()
+    // All observers are told the same one: none may change what the next one sees.
+    Object.freeze(event)
     this.retain()
     setImmediate(() => {
       const pending = points

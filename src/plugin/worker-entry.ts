@@ -1,6 +1,7 @@
 /** The program of a plugin's worker: brings one plugin to life, and answers the gateway's calls. */
 import { GatewayError, messageOf } from "../errors.ts"
 import { type Abilities, type Awaitable, HOOK_NAMES, type PluginDefinition } from "./contract.ts"
+import { hardenGlobals } from "./hardening.ts"
 import { registerHostModules } from "./host-modules.ts"
 import { Lifetime } from "./lifetime.ts"
 import { createModuleHost, type PluginModule } from "./module-host.ts"
@@ -30,6 +31,7 @@ declare const self: Worker
 export function serveWorker(bundled: readonly BundledPlugin[]): void {
   let plugin: LivePlugin | undefined
   const send = (message: FromWorker) => self.postMessage(message)
+  hardenGlobals()
   registerHostModules()
   self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
     if (data.kind === "start") void start(data.plan)
