@@ -60,7 +60,8 @@ function bindHook<N extends HookName>(
     const onFailure = HOOK_KINDS[name] === "observe" ? "observer" : failureOf(instance)
     // Nobody looks at what an observer returns.
     const result = Object.hasOwn(SERIES_RESULTS, name) ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
-    return [new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book })]
+    const make = () => new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book })
+    return [book.bound(instance, name, make)]
   })
 }
 

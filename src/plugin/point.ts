@@ -41,6 +41,7 @@ interface PointRecord {
 /** Keeps the counts of every plugin × point and binds new points to them. */
 export class PointBook {
   readonly #records = new Map<string, PointRecord>()
+  readonly #bound = new WeakMap<PluginInstance, Map<string, unknown>>()
 
   readonly watchdog: Watchdog
 
@@ -63,6 +64,20 @@ export class PointBook {
       this.#records.set(key, record)
     }
     return record
+  }
+
+  /** A point of an instance: made for the first snapshot that has it, and used by those that follow. */
+  bound<P>(instance: PluginInstance, point: string, make: () => P): P {
+    let points = this.#bound.get(instance)
+    if (points === undefined) {
+      points = new Map()
+      this.#bound.set(instance, points)
+    }
+    const known = points.get(point)
+    if (known !== undefined) return known as P
+    const made = make()
+    points.set(point, made)
+    return made
   }
 
   records(): Iterable<PointRecord> {
