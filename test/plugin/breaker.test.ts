@@ -1,8 +1,9 @@
 /** The breaker of real plugins, on a clock that the test moves. */
 import { describe, expect, test } from "bun:test"
 import { breakerSettings, DEFAULT_BREAKER } from "../../src/plugin/breaker.ts"
-import type { MiddlewareContext } from "../../src/plugin/contract.ts"
+import type { MiddlewareContext, ProviderCall } from "../../src/plugin/contract.ts"
 import type { PluginSettings } from "../../src/plugin/instance.ts"
+import { pluginProvider } from "../../src/routing/provider.ts"
 import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { manualClock } from "../state/manual-clock.ts"
 import { waitFor } from "../support/wait.ts"
@@ -213,6 +214,29 @@ describe("it comes back", () => {
     expect(await isOn()).toBe(true)
     expect(harness.registry.get("subject")).not.toBe(before)
   })
+})
+
+test("a provider that is switched off fails its attempts at once, so that the next one is tried", async () => {
+  const harness = new Harness({ clock: manualClock(), breaker: SETTINGS })
+  harness.write(
+    "subject.ts",
+    `import { definePlugin } from "leapgate/plugin"
+     export default definePlugin({ name: "subject", version: "1.0.0", type: "provider",
+       setup: () => ({ models: ["m"], chat() { throw new Error("no luck") } }) })`,
+  )
+  await harness.registry.loadAll()
+  const [instance] = harness.registry.current.providers
+  if (instance === undefined) throw new Error("there is no provider")
+  const provider = pluginProvider(instance)
+  const call = { signal: new AbortController().signal } as ProviderCall
+  for (let count = 0; count < 4; count++) await Promise.resolve(provider.chat(call)).catch(() => {})
+  expect(harness.stateOf("subject")).toBe("error")
+  await expect(Promise.resolve(provider.chat(call))).rejects.toMatchObject({
+    code: "upstream_server_error",
+    retryAfterMs: MINUTE,
+    message: expect.stringContaining("switched off for a while"),
+  })
+  expect(harness.registry.getInfo("subject").metrics.calls).toBe(4)
 })
 
 test("a plugin's own settings fill up from those of all", () => {

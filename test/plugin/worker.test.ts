@@ -549,6 +549,7 @@ describe("a worker", () => {
     expect(harness.registry.getInfo("subject").metrics.errors).toBeGreaterThanOrEqual(3)
     await isBack(harness)
     expect(harness.said.filter((what) => what === "subject up 1")).toHaveLength(2)
+    expect(harness.metrics.counter("gateway.plugin.restarts", { plugin: "subject" }).value).toBe(1)
   })
 
   test("that ends again and again is waited for longer each time", async () => {
