@@ -19,6 +19,7 @@ import type { Readings, Topic } from "./plugin/readings.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
+import { Watchdog } from "./plugin/watchdog.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { createPluginHost, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
@@ -97,7 +98,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   /** Whether the directory's plugins and packages are loaded at all. */
   let followsDirectory = false
 
-  const points = new PointBook({ clock, log, metrics, disable })
+  const watchdog = new Watchdog({
+    clock,
+    log,
+    metrics,
+    limitMs: config.plugins.watchdog,
+    startThread: () => new Worker(new URL("./plugin/watchdog-thread.ts", import.meta.url)),
+  })
+  const points = new PointBook({ clock, log, metrics, watchdog, disable })
   const health = new HealthBook({ clock, log, metrics })
   const watch = new ProviderWatch({
     clock,
@@ -252,6 +260,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     lifetime.abort()
     await Promise.all(listeners.map((listener) => listener.close()))
     await registry.shutdownAll()
+    watchdog.stop()
     transport.close()
     stopProcessMetrics()
   }
@@ -334,7 +343,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   function tellWhatNeedsRestart(old: Config, next: Config): void {
-    const names = FIXED_AT_START.filter((name) => settingOf(old, name) !== settingOf(next, name))
+    const names = FIXED_AT_START.filter(
+      (name) => !Bun.deepEquals(settingOf(old, name), settingOf(next, name)),
+    )
     if (names.length > 0) log.warn(`${names.join(", ")} changed; restart to apply`)
   }
 }
@@ -355,6 +366,8 @@ const FIXED_AT_START = [
   "plugins.max_concurrent",
   "plugins.locked",
   "plugins.drain_timeout",
+  "plugins.breaker",
+  "plugins.watchdog",
 ] as const
 
 function settingOf(config: Config, name: (typeof FIXED_AT_START)[number]): unknown {

@@ -6,9 +6,11 @@ import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
+import type { BreakerEntry, BreakerSettings } from "./plugin/breaker.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { LockablePlugin } from "./plugin/catalogue.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "./plugin/contract.ts"
+import { hardenGlobals } from "./plugin/hardening.ts"
 import { registerHostModules } from "./plugin/host-modules.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
@@ -40,6 +42,7 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
   const { loaded, log, metrics, points, recorder, entry, packages } = options
   const { onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
+  hardenGlobals()
   registerHostModules()
   return new PluginRegistry({
     log,
@@ -57,6 +60,8 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     maxConcurrent: plugins.max_concurrent,
     setupTimeoutMs: plugins.timeout,
     drainTimeoutMs: plugins.drain_timeout,
+    breaker: breakerOf(plugins.breaker),
+    spawnWorker: () => new Worker(new URL("./plugin-worker.ts", import.meta.url)),
     entry,
     onSwap,
     onEvent,
@@ -74,8 +79,20 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
   const { enabled, priority, config, dependencies, load_after: loadAfter, isolation } = entry
-  const { on_error: onError, timeout: timeoutMs } = entry
-  return { enabled, priority, config, dependencies, loadAfter, onError, timeoutMs, isolation }
+  const { on_error: onError, timeout: timeoutMs, worker_memory: workerMemoryBytes } = entry
+  const breaker = entry.breaker === undefined ? undefined : breakerEntryOf(entry.breaker)
+  return {
+    enabled,
+    priority,
+    config,
+    dependencies,
+    loadAfter,
+    onError,
+    timeoutMs,
+    isolation,
+    workerMemoryBytes,
+    breaker,
+  }
 }
 
 /** Whether an auth plugin that serves now goes on to under another configuration. */
@@ -85,6 +102,24 @@ export function keepsAuthPlugin(registry: PluginRegistry, next: Config): boolean
     return pluginSettings(next, name)?.enabled ?? !bundled
   })
 }
+
+function breakerOf(breaker: Config["plugins"]["breaker"]): BreakerSettings | false {
+  if (breaker === false) return false
+  const { failures, window: windowMs, cool_down: coolDownMs } = breaker
+  return { failures, windowMs, coolDownMs }
+}
+
+function breakerEntryOf(breaker: NonNullable<PluginEntry["breaker"]>): BreakerEntry {
+  if (breaker === false) return false
+  const { failures, window: windowMs, cool_down: coolDownMs } = breaker
+  return {
+    ...(failures !== undefined && { failures }),
+    ...(windowMs !== undefined && { windowMs }),
+    ...(coolDownMs !== undefined && { coolDownMs }),
+  }
+}
+
+type PluginEntry = Config["plugins"]["configs"][string]
 
 export interface ListedPlugin {
   readonly name: string

@@ -9,12 +9,20 @@ export function withDefaults(schema: TSchema | undefined, value: unknown): unkno
   const given = value === undefined ? structuredClone(schema?.default) : value
   if (Array.isArray(given)) return given.map((item) => withDefaults(schema?.items, item))
   if (typeof given !== "object" || given === null) return given
-  const names = new Set([...Object.keys(schema?.properties ?? {}), ...Object.keys(given)])
+  const shape = objectSchema(schema)
+  const names = new Set([...Object.keys(shape?.properties ?? {}), ...Object.keys(given)])
   return Object.fromEntries(
     [...names]
-      .map((name) => [name, withDefaults(propertySchema(schema, name), valueAt(given, name))])
+      .map((name) => [name, withDefaults(propertySchema(shape, name), valueAt(given, name))])
       .filter(([, item]) => item !== undefined),
   )
+}
+
+/** Of a choice between an object and something else, the object. */
+function objectSchema(schema: TSchema | undefined): TSchema | undefined {
+  if (schema?.[Kind] !== "Union") return schema
+  const choices: readonly TSchema[] = schema.anyOf
+  return choices.find((choice) => choice[Kind] === "Object")
 }
 
 function propertySchema(schema: TSchema | undefined, name: string): TSchema | undefined {

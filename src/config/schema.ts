@@ -123,6 +123,36 @@ const RoutingSchema = Type.Object(
   { ...strict, default: {} },
 )
 
+const BreakerSchema = Type.Union(
+  [
+    Type.Object(
+      {
+        failures: Type.Integer({ minimum: 1, default: 10, description: "More than these trip it" }),
+        window: Duration({ default: "30s", description: "The time within which failures are counted" }),
+        cool_down: Duration({ default: "60s", description: "How long the plugin is left alone" }),
+      },
+      strict,
+    ),
+    Type.Literal(false),
+  ],
+  { default: {}, description: "Switches off plugins that keep failing. false: never" },
+)
+
+const BreakerEntrySchema = Type.Union(
+  [
+    Type.Object(
+      {
+        failures: Type.Optional(Type.Integer({ minimum: 1 })),
+        window: Type.Optional(Duration()),
+        cool_down: Type.Optional(Duration()),
+      },
+      strict,
+    ),
+    Type.Literal(false),
+  ],
+  { description: "What is different for this plugin from plugins.breaker. false: it has none" },
+)
+
 export const PluginEntrySchema = Type.Object(
   {
     enabled: Type.Boolean({ default: true }),
@@ -145,7 +175,12 @@ export const PluginEntrySchema = Type.Object(
       }),
     ),
     timeout: Duration({ default: "5s", description: "Deadline of each call into the plugin" }),
-    isolation: Type.Union([Type.Literal("inline"), Type.Literal("worker")], { default: "inline" }),
+    isolation: Type.Union([Type.Literal("inline"), Type.Literal("worker")], {
+      default: "inline",
+      description: "worker: a thread of its own, which is ended when it hangs",
+    }),
+    worker_memory: Type.Optional(Bytes({ description: "The heap that its worker may use" })),
+    breaker: Type.Optional(BreakerEntrySchema),
   },
   { ...strict, default: {} },
 )
@@ -176,6 +211,11 @@ const PluginsSchema = Type.Object(
       }),
       { default: [], description: "npm packages that are plugins, from the directory's own node_modules" },
     ),
+    breaker: BreakerSchema,
+    watchdog: Duration({
+      default: "250ms",
+      description: "A plugin that keeps the event loop for longer is named in the log. 0ms: none is",
+    }),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

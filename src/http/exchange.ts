@@ -173,7 +173,7 @@ export class Exchange {
       return left
     } finally {
       // A middleware that put something else in place of a stream leaves nobody to read it.
-      if (left !== response && response.body !== null && !response.body.locked) void response.body.cancel()
+      if (left !== response && this.#openStreams > 0) abandon(response, left)
     }
   }
 
@@ -201,6 +201,11 @@ export class Exchange {
       values: new Map(),
     }
   }
+}
+
+/** Unless it goes on in another reply: a middleware may have put new headers around it. */
+function abandon({ body }: Response, left: Response | undefined): void {
+  if (body !== null && !body.locked && body !== left?.body) void body.cancel()
 }
 
 /** The caller's id where it is harmless in logs and headers, else a new one. */

@@ -64,7 +64,7 @@ export class Call {
   attempts = 0
   /** Time spent waiting for providers until one answered. */
   upstreamMs = 0
-  metadata: Readonly<Record<string, unknown>> = {}
+  metadata: Readonly<Record<string, unknown>> = Object.freeze({})
   readonly stream: boolean
   readonly startMs: number
   readonly #startTime: number

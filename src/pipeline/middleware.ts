@@ -11,7 +11,8 @@ export class MiddlewareRun {
 
   constructor(middlewares: readonly BoundMiddleware[], context: MiddlewareContext) {
     this.#middlewares = middlewares
-    this.#context = context
+    // The middlewares of a request share it; what they may leave for each other goes into `values`.
+    this.#context = Object.freeze(context)
   }
 
   /**

@@ -92,8 +92,9 @@ function bindHook<N extends HookName>(
     // An observer runs when the client has been served: there is no request left to fail.
     const onFailure = HOOK_KINDS[name] === "observe" ? "observer" : failureOf(instance)
     // Nobody looks at what an observer returns.
-    const result = name in SERIES_RESULTS ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
-    return [new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book })]
+    const result = Object.hasOwn(SERIES_RESULTS, name) ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
+    const make = () => new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book })
+    return [book.bound(instance, name, make)]
   })
 }
 

@@ -97,6 +97,8 @@ export class Generations {
 
   #idle(snapshot: Snapshot): void {
     this.#busy.delete(snapshot)
+    // While many plugins load, many snapshots go idle, and none of them held what is to be disposed.
+    if (this.#draining.size === 0) return
     const held = new Set([this.#current, ...this.#busy].flatMap(({ instances }) => instances))
     this.#dispose([...this.#draining.keys()].filter((instance) => !held.has(instance)))
   }

@@ -1,8 +1,9 @@
 /** One loaded version of a plugin, from its `setup` to its disposal. */
 import { GatewayError, messageOf } from "../errors.ts"
+import type { Breaker, BreakerEntry } from "./breaker.ts"
 import { type CallRecorder, pluginCall } from "./call-recorder.ts"
 import type { Conduct } from "./conduct.ts"
-import type { Abilities, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
+import type { Abilities, Awaitable, PluginDefinition, PluginType, SetupContext } from "./contract.ts"
 import { Lifetime } from "./lifetime.ts"
 import type { ModuleHost, PluginModule } from "./module-host.ts"
 import type { Monitor } from "./monitor.ts"
@@ -12,6 +13,8 @@ import { positionOf, positionText } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
 import { withinLimit } from "./time-limit.ts"
 import { checkAbilities } from "./validate.ts"
+import { INSIDE } from "./watchdog-board.ts"
+import { PluginWorker, RefusedStart } from "./worker-host.ts"
 
 export type FailurePolicy = "open" | "closed" | "disable"
 
@@ -26,11 +29,16 @@ export interface PluginSettings {
   readonly onError?: FailurePolicy | undefined
   readonly timeoutMs: number
   readonly isolation: "inline" | "worker"
+  /** The heap that its worker may use. */
+  readonly workerMemoryBytes?: number | undefined
+  readonly breaker?: BreakerEntry | undefined
 }
 
 interface InstanceOptions {
   readonly definition: PluginDefinition
   readonly module: PluginModule
+  /** What the module was imported from; undefined for a bundled plugin. */
+  readonly artefact: string | undefined
   /** Absolute path, or `bundled:<name>`. */
   readonly source: string
   /** The plugin's own files, to find the place of an error in. */
@@ -39,6 +47,7 @@ interface InstanceOptions {
   readonly services: PluginServices
   readonly stats: PluginStats
   readonly conduct: Conduct
+  readonly onLateError: (thrown: unknown) => void
   /** Cuts `setup` short; its reason is thrown. */
   readonly signal: AbortSignal
 }
@@ -60,6 +69,9 @@ export class PluginInstance<T extends PluginType = PluginType> {
   readonly timeoutMs: number
   readonly stats: PluginStats
   readonly conduct: Conduct
+  /** Switched off by its breaker: the one property that every call looks at. */
+  isOff = false
+  breaker: Breaker | undefined
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
@@ -93,19 +105,30 @@ export class PluginInstance<T extends PluginType = PluginType> {
    * @throws GatewayError `plugin_config_invalid`, `plugin_setup_failed`, `plugin_invalid`, or the signal's reason
    */
   static async create(options: InstanceOptions): Promise<PluginInstance> {
-    const { definition, module, settings, services } = options
+    const { definition, settings, services } = options
     const { clock, setupTimeoutMs: timeoutMs } = services
     const log = services.log.child({ plugin: definition.name })
+    const worker = settings?.isolation === "worker" ? workerOf(options) : undefined
+    const module = worker ?? options.module
     const lifetime = new Lifetime({ log, clock, module, timeoutMs })
     try {
       checkFailurePolicy(definition, settings?.onError)
       const config = resolveConfig(definition.name, definition.config, settings?.config)
       const context = setupContext({ definition, lifetime, config }, services)
-      const abilities = checkAbilities(definition, await runSetup(options, context))
-      return new PluginInstance(options, lifetime, abilities, definition.type)
+      // The definition's own schema made the config, so its `setup` takes it.
+      const setup = () => definition.setup(context as SetupContext<never>)
+      const returned = await runSetup(
+        options,
+        () => worker?.start() ?? watched(options, () => module.run(setup)),
+      )
+      const abilities = checkAbilities(definition, returned)
+      // Its definition was all that the gateway wanted of it; what runs, runs in the worker.
+      if (worker !== undefined) options.module.dispose()
+      return new PluginInstance({ ...options, module }, lifetime, abilities, definition.type)
     } catch (thrown) {
       await lifetime.end(new GatewayError("plugin_setup_failed", "setup failed", { cause: thrown }))
       module.dispose()
+      options.module.dispose()
       throw thrown
     }
   }
@@ -124,7 +147,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Counts a call that failed, or was cut at its deadline. */
   failed(reason: string, kind: "error" | "timeout"): void {
     this.stats.recordError(reason, kind)
-    this.conduct.failed(reason)
+    this.conduct.failed(reason, "call")
   }
 
   /** Calls `fn` in the plugin's context, so that what it opens goes when the plugin goes. */
@@ -175,8 +198,14 @@ export class PluginInstance<T extends PluginType = PluginType> {
   }
 }
 
-async function runSetup(options: InstanceOptions, context: SetupContext): Promise<unknown> {
-  const { definition, module, services, signal, files } = options
+function workerOf(options: InstanceOptions): PluginWorker {
+  const { settings } = options
+  const { timeoutMs = DEFAULT_CALL_TIMEOUT_MS, workerMemoryBytes: memoryBytes, config = {} } = settings ?? {}
+  return new PluginWorker({ ...options, config, timeoutMs, memoryBytes })
+}
+
+async function runSetup(options: InstanceOptions, setup: () => Awaitable<unknown>): Promise<unknown> {
+  const { definition, services, signal, files } = options
   const { clock, setupTimeoutMs: ms } = services
   const what = `setup of plugin "${definition.name}"`
   const late = new GatewayError(
@@ -184,11 +213,10 @@ async function runSetup(options: InstanceOptions, context: SetupContext): Promis
     `${what} did not finish within ${ms} ms; look for a promise that never settles, or raise plugins.timeout`,
   )
   try {
-    // The definition's own schema made the config, so its `setup` takes it.
-    const setup = () => definition.setup(context as SetupContext<never>)
-    return await withinLimit(module.run(setup), { clock, ms, signal, makeError: () => late })
+    return await withinLimit(setup(), { clock, ms, signal, makeError: () => late })
   } catch (thrown) {
     if (thrown === late || signal.aborted) throw thrown
+    if (thrown instanceof RefusedStart) throw thrown.fault
     const position = positionOf(thrown, files)
     const where = position === undefined ? "" : ` at ${positionText(position)}`
     const message = messageOf(thrown)
@@ -196,6 +224,18 @@ async function runSetup(options: InstanceOptions, context: SetupContext): Promis
       cause: thrown,
       details: { errors: position === undefined ? [] : [{ ...position, message }] },
     })
+  }
+}
+
+/** A `setup` that never returns is named like any other part of a plugin. */
+function watched<T>({ definition, services }: InstanceOptions, setup: () => T): T {
+  const { watchdog } = services
+  if (watchdog === undefined) return setup()
+  watchdog.board[INSIDE] = watchdog.watch(definition.name, "setup").slot
+  try {
+    return setup()
+  } finally {
+    watchdog.board[INSIDE] = 0
   }
 }
 

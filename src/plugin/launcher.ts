@@ -3,10 +3,12 @@
  * `#settle` and `stop`, which are synchronous: between two of them the set of plugins is consistent.
  */
 import { GatewayError, messageOf } from "../errors.ts"
+import { DEFAULT_BREAKER } from "./breaker.ts"
 import type { PluginBuilder } from "./build.ts"
 import { Conduct } from "./conduct.ts"
 import type { PluginLoadEvent, PluginState } from "./contract.ts"
 import type { Generations } from "./generations.ts"
+import { guard } from "./guard.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLateErrorHandler } from "./late-errors.ts"
 import { createLimiter, type Limiter } from "./limiter.ts"
@@ -130,26 +132,39 @@ export class Launcher {
 
   async #setUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal): Promise<PluginInstance> {
     const { services, roster, entry } = this.#options
-    const { definition, module, manifest, conduct } = candidate
+    const { definition, module, manifest, artefact, conduct, onLateError } = candidate
     const settings = entry(manifest.name)
     record.settings = settings
     const obstacle = roster.unmet(manifest) ?? this.#misfit(manifest) ?? unsupported(manifest, settings)
     if (obstacle !== undefined) throw obstacle
     const stats = this.#options.stats.of(manifest.name)
     const { source, files } = record
-    return this.#limited(() =>
+    const instance = await this.#limited(() =>
       PluginInstance.create({
         definition,
         module,
+        artefact,
         source,
         files,
         settings,
         services,
         stats,
         conduct,
+        onLateError,
         signal,
       }),
     )
+    const serves = (live: PluginInstance) => roster.owner(live.name)?.instance === live
+    const { breaker: fallback = DEFAULT_BREAKER, clock, log } = services
+    guard(instance, {
+      entry: settings?.breaker,
+      fallback,
+      clock,
+      log,
+      metrics: this.#options.metrics,
+      serves,
+    })
+    return instance
   }
 
   #misfit(manifest: PluginManifest): GatewayError | undefined {
@@ -302,14 +317,15 @@ function restingState({ loadedAtMs, manifest }: PluginRecord): PluginState {
   return loadedAtMs === undefined ? "loaded" : "inactive"
 }
 
+/** What a plugin calls by itself in a worker, the gateway would have to call in it: a stream, or a request. */
 function unsupported(
-  { name }: PluginManifest,
+  { name, type }: PluginManifest,
   settings: PluginSettings | undefined,
 ): GatewayError | undefined {
-  if (settings?.isolation !== "worker") return undefined
+  if (settings?.isolation !== "worker" || type !== "provider") return undefined
   return new GatewayError(
     "plugin_unsupported",
-    `plugins.configs.${name}.isolation is "worker", which this version cannot do yet; set it to "inline"`,
+    `plugins.configs.${name}.isolation is "worker", which a provider plugin cannot have, because its streams cannot leave a worker; middleware, router, cache, auth, monitoring and transform plugins can. Set it to "inline"`,
   )
 }
 

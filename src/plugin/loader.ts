@@ -25,10 +25,10 @@ interface LoadOptions {
  */
 export async function loadPlugin(record: PluginRecord, options: LoadOptions): Promise<Candidate> {
   const { module, artefact, print } = await openModule(record, options)
+  const { conduct, onLateError } = options
   try {
     const definition = checkDefinition(module.exports, record.source)
-    const { conduct } = options
-    return { definition, module, artefact, print, manifest: manifestOf(definition), conduct }
+    return { definition, module, artefact, print, manifest: manifestOf(definition), conduct, onLateError }
   } catch (thrown) {
     module.dispose()
     throw thrown

@@ -1,6 +1,7 @@
 /** What the admin API tells about a plugin; snake_case, as it goes over the wire. */
+import type { Trip } from "./breaker.ts"
 import type { PluginState, PluginType } from "./contract.ts"
-import type { PluginRecord } from "./record.ts"
+import type { PluginRecord, RecordedError } from "./record.ts"
 import type { PluginStats } from "./stats.ts"
 
 export interface PluginInfo {
@@ -75,7 +76,10 @@ interface PluginFacts {
 
 export function describePlugin(facts: PluginFacts): PluginInfo {
   const { record, integrity, isEnabled, stats, dependencies } = facts
-  const { name, state, instance, manifest, source, error } = record
+  const { name, instance, manifest, source } = record
+  const trip = instance?.breaker?.trip
+  const state = trip === undefined ? record.state : "error"
+  const error = trip === undefined ? record.error : tripped(trip)
   return {
     name,
     version: instance?.version ?? manifest?.version ?? null,
@@ -95,6 +99,12 @@ export function describePlugin(facts: PluginFacts): PluginInfo {
     metadata: manifest?.metadata ?? {},
     dependencies,
   }
+}
+
+function tripped({ reason, untilMs, at }: Trip): RecordedError {
+  const until = new Date(untilMs).toISOString()
+  const message = `it kept failing and is switched off until ${until}, when one call is let through; the last failure: ${reason}`
+  return { code: "plugin_failed", message, at, details: { until } }
 }
 
 function describeStats({

@@ -38,6 +38,10 @@ export class PluginMetrics {
     this.#store.counter("gateway.plugin.reloads", { plugin, outcome }).add()
   }
 
+  tripped(plugin: string): void {
+    this.#store.counter("gateway.plugin.trips", { plugin }).add()
+  }
+
   generation(generation: number): void {
     this.#store.gauge("gateway.plugin.generation", {}).set(generation)
   }

@@ -9,6 +9,8 @@ import type { Logger } from "../telemetry/logger.ts"
 import type { Histogram, MetricStore } from "../telemetry/store.ts"
 import type { Awaitable, HookContext } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
+import { Watchdog, type Watched } from "./watchdog.ts"
+import { INSIDE } from "./watchdog-board.ts"
 
 /** Counts of one plugin at one point. They belong to the plugin's name, so they survive reloads. */
 export interface PointStats {
@@ -22,6 +24,7 @@ export interface PointDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: MetricStore
+  readonly watchdog?: Watchdog | undefined
   /** Switches a plugin off, for `on_error: disable`. */
   disable(plugin: string, reason: string): void
 }
@@ -31,14 +34,20 @@ interface PointRecord {
   readonly point: string
   readonly stats: PointStats
   readonly duration: Histogram
+  readonly watched: Watched
   readonly failures: { loggedAtMs: number; suppressed: number }
 }
 
 /** Keeps the counts of every plugin × point and binds new points to them. */
 export class PointBook {
   readonly #records = new Map<string, PointRecord>()
+  readonly #bound = new WeakMap<PluginInstance, Map<string, unknown>>()
 
-  constructor(readonly deps: PointDeps) {}
+  readonly watchdog: Watchdog
+
+  constructor(readonly deps: PointDeps) {
+    this.watchdog = deps.watchdog ?? new Watchdog()
+  }
 
   record(plugin: string, point: string): PointRecord {
     const key = `${plugin}\n${point}`
@@ -48,12 +57,27 @@ export class PointBook {
         plugin,
         point,
         stats: { calls: 0, errors: 0, timeouts: 0, totalTimeMs: 0 },
+        watched: this.watchdog.watch(plugin, point),
         duration: this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook: point }),
         failures: { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 },
       }
       this.#records.set(key, record)
     }
     return record
+  }
+
+  /** A point of an instance: made for the first snapshot that has it, and used by those that follow. */
+  bound<P>(instance: PluginInstance, point: string, make: () => P): P {
+    let points = this.#bound.get(instance)
+    if (points === undefined) {
+      points = new Map()
+      this.#bound.set(instance, points)
+    }
+    const known = points.get(point)
+    if (known !== undefined) return known as P
+    const made = make()
+    points.set(point, made)
+    return made
   }
 
   records(): Iterable<PointRecord> {
@@ -93,6 +117,7 @@ export class PluginPoint<A extends unknown[], R> {
   readonly #result: ResultCheck
   readonly #record: PointRecord
   readonly #deps: PointDeps
+  readonly #watchdog: Watchdog
 
   constructor({ instance, name, fn, onFailure, result, book }: PointOptions<A, R>) {
     this.instance = instance
@@ -102,6 +127,7 @@ export class PluginPoint<A extends unknown[], R> {
     this.#result = result
     this.#record = book.record(instance.name, name)
     this.#deps = book.deps
+    this.#watchdog = book.watchdog
   }
 
   /**
@@ -111,17 +137,39 @@ export class PluginPoint<A extends unknown[], R> {
    */
   call(...args: A): Awaitable<R | undefined> {
     const { clock } = this.#deps
+    if (this.instance.isOff && this.instance.breaker?.admits() === false) return this.#turnAway()
     const startMs = clock.monotonic()
     let result: Awaitable<R>
+    this.#watchdog.board[INSIDE] = this.#record.watched.slot
     try {
       result = this.instance.run(this.#fn, ...args)
     } catch (thrown) {
-      return this.#failed(thrown, startMs)
+      return this.#failed(thrown, this.#left(startMs))
     }
-    if (!isPromise(result)) {
-      return this.#returned(result, startMs)
-    }
+    const elapsedMs = this.#left(startMs)
+    if (!isPromise(result)) return this.#returned(result, elapsedMs)
     return this.#finish(result, startMs, abortOf(args))
+  }
+
+  /** The event loop is the gateway's again. @returns how long the plugin had it */
+  #left(startMs: number): number {
+    const { board, limitMs } = this.#watchdog
+    board[INSIDE] = 0
+    const elapsedMs = this.#deps.clock.monotonic() - startMs
+    if (elapsedMs > limitMs) this.#watchdog.blocked(this.#record.watched, elapsedMs)
+    return elapsedMs
+  }
+
+  /** The plugin is switched off: the request goes on without it, or is refused. */
+  #turnAway(): undefined {
+    const { name, breaker } = this.instance
+    this.#deps.metrics.counter("gateway.plugin.skipped", { plugin: name }).add()
+    if (this.#onFailure !== "closed") return undefined
+    throw new GatewayError(
+      "plugin_failed",
+      `plugin "${name}" kept failing and is switched off for a while, and it is set to fail closed; its last error is at /admin/plugins/${name}`,
+      { retryAfterMs: breaker?.restMs() ?? 0 },
+    )
   }
 
   async #finish(
@@ -131,6 +179,13 @@ export class PluginPoint<A extends unknown[], R> {
   ): Promise<R | undefined> {
     const cut = Promise.withResolvers<never>()
     const { timeoutMs } = this.instance
+    const { watched } = this.#record
+    const { board } = this.#watchdog
+    board[watched.slot] = Number(board[watched.slot]) + 1
+    const elapsed = () => {
+      watched.leftMs = this.#deps.clock.monotonic()
+      return watched.leftMs - startMs
+    }
     const cancel = this.#deps.clock.after(timeoutMs, () => {
       const error = this.#timeout(timeoutMs)
       abort?.abortAtDeadline(error)
@@ -138,10 +193,11 @@ export class PluginPoint<A extends unknown[], R> {
     })
     const forget = this.instance.onGone(cut.reject)
     try {
-      return this.#returned(await Promise.race([pending, cut.promise]), startMs)
+      return this.#returned(await Promise.race([pending, cut.promise]), elapsed())
     } catch (thrown) {
-      return this.#failed(thrown, startMs)
+      return this.#failed(thrown, elapsed())
     } finally {
+      board[watched.slot] = Number(board[watched.slot]) - 1
       cancel()
       forget()
     }
@@ -154,16 +210,16 @@ export class PluginPoint<A extends unknown[], R> {
     )
   }
 
-  #returned(result: R, startMs: number): R | undefined {
+  #returned(result: R, elapsedMs: number): R | undefined {
     if (!this.#result.accepts(result)) {
-      return this.#failed(new Error(`returned ${typeof result}, expected ${this.#result.expected}`), startMs)
+      const error = new Error(`returned ${typeof result}, expected ${this.#result.expected}`)
+      return this.#failed(error, elapsedMs)
     }
-    this.#done(startMs)
+    this.#done(elapsedMs)
     return result
   }
 
-  #done(startMs: number, thrown?: unknown): void {
-    const elapsedMs = this.#deps.clock.monotonic() - startMs
+  #done(elapsedMs: number, thrown?: unknown): void {
     const { stats, duration } = this.#record
     stats.calls++
     stats.totalTimeMs += elapsedMs
@@ -172,8 +228,8 @@ export class PluginPoint<A extends unknown[], R> {
     this.instance.record(this.name, elapsedMs, thrown)
   }
 
-  #failed(thrown: unknown, startMs: number): undefined {
-    this.#done(startMs, thrown)
+  #failed(thrown: unknown, elapsedMs: number): undefined {
+    this.#done(elapsedMs, thrown)
     const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
     const isRejection = thrown instanceof GatewayError && !isTimeout && this.#onFailure !== "observer"
     if (isRejection) throw thrown

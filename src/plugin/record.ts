@@ -29,6 +29,8 @@ export interface Candidate {
   /** What it was made of; undefined for a bundled one. */
   readonly print: SourcePrint | undefined
   readonly conduct: Conduct
+  /** Told what the plugin's code throws when nobody waits for it. */
+  readonly onLateError: (thrown: unknown) => void
 }
 
 export interface RecordedError {

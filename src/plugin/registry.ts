@@ -23,6 +23,7 @@ import { GatewayError } from "../errors.ts"
 import type { StateStore } from "../state/store.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { MetricStore } from "../telemetry/store.ts"
+import type { BreakerSettings } from "./breaker.ts"
 import { PluginBuilder } from "./build.ts"
 import type { CallRecorder } from "./call-recorder.ts"
 import { Catalogue, type LoadReport, type LockablePlugin } from "./catalogue.ts"
@@ -61,6 +62,10 @@ interface RegistryOptions {
   readonly maxConcurrent: number
   readonly setupTimeoutMs: number
   readonly drainTimeoutMs: number
+  /** For plugins that say nothing of it. */
+  readonly breaker?: BreakerSettings | false | undefined
+  /** Starts the program of `plugin-worker.ts`. */
+  readonly spawnWorker?: (() => Worker) | undefined
   /** What the configuration says about a plugin now. */
   readonly entry: (name: string) => PluginSettings | undefined
   /** Told of each new snapshot before anything of the old one goes. */
@@ -95,7 +100,8 @@ export class PluginRegistry {
   #isStopping = false
 
   constructor(options: RegistryOptions) {
-    const services = { ...options, directory: resolve(options.directory) }
+    const { watchdog } = options.points
+    const services = { ...options, watchdog, directory: resolve(options.directory) }
     const metrics = new PluginMetrics(options.metrics)
     const stats = new StatsBook(options.clock, (plugin, counts) => metrics.track(plugin, counts))
     const roster = new Roster(options)
@@ -243,11 +249,13 @@ export class PluginRegistry {
   }
 
   /**
-   * Switches a plugin on and sets it up; one whose loading failed is tried again.
+   * Switches a plugin on and sets it up; one whose loading failed is tried again, and one that its breaker switched
+   * off is called again.
    * @throws GatewayError `plugin_not_found`; `plugin_conflict` where it lacks a plugin; or why it cannot be loaded
    */
   async enable(name: string): Promise<PluginInfo> {
     const record = this.#catalogue.find(name)
+    record.instance?.breaker?.reset()
     await this.#load(record, "if-down", (manifest) => {
       const unmet = this.#roster.unmet(manifest)
       if (unmet !== undefined) throw new GatewayError("plugin_conflict", unmet.message)

@@ -63,9 +63,11 @@ export class Rollout {
     for (const record of records) launcher.claim(record)
     this.#remove(gone)
     const waitsFor = this.#order(records)
-    await inOrder(records, waitsFor, (record) =>
-      quietly(record.work((signal) => launcher.launch(record, signal))),
-    )
+    await inOrder(records, waitsFor, async (record) => {
+      await quietly(record.work((signal) => launcher.launch(record, signal)))
+      // Requests come between two plugins, however many there are.
+      await this.#options.clock.sleep(0)
+    })
     this.#remove(gone)
   }
 

@@ -1,10 +1,13 @@
 import type { Clock } from "../clock.ts"
 import type { StateStore } from "../state/store.ts"
 import type { Logger } from "../telemetry/logger.ts"
+import type { MetricStore } from "../telemetry/store.ts"
+import type { BreakerSettings } from "./breaker.ts"
 import type { CallRecorder } from "./call-recorder.ts"
 import type { CacheEvent, Metric, PluginDefinition, SetupContext } from "./contract.ts"
 import type { Lifetime } from "./lifetime.ts"
 import type { ModuleHost } from "./module-host.ts"
+import type { Watchdog } from "./watchdog.ts"
 
 /** What the gateway lends to plugins. */
 export interface PluginServices {
@@ -17,6 +20,12 @@ export interface PluginServices {
   /** Deadline of a plugin's import, its `setup`, and each of its clean-ups. */
   readonly setupTimeoutMs: number
   readonly recorder?: CallRecorder | undefined
+  /** For plugins that say nothing of it. */
+  readonly breaker?: BreakerSettings | false | undefined
+  /** Starts the program of `plugin-worker.ts`; without it, no plugin can run in a worker. */
+  readonly spawnWorker?: (() => Worker) | undefined
+  readonly metrics?: MetricStore | undefined
+  readonly watchdog?: Watchdog | undefined
   readonly emitMetric: (plugin: string, metric: Metric) => void
   readonly emitCacheEvent: (event: CacheEvent) => void
 }

@@ -103,6 +103,8 @@ export class Snapshot {
     const isMonitored = this.monitors.want(name)
     if (points.length === 0 && !isMonitored) return
     const event = makeEvent()
+    // All observers are told the same one: none may change what the next one sees.
+    Object.freeze(event)
     if (isMonitored) this.monitors.take(name, event)
     if (points.length === 0) return
     this.retain()

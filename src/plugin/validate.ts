@@ -146,6 +146,11 @@ const ABILITY_RULES: { readonly [T in PluginType]: Readonly<Record<OwnAbility<T>
   },
 }
 
+/** Everything that a plugin of this type may return. */
+export function abilityNames(type: PluginType): readonly string[] {
+  return [...Object.keys(ABILITY_RULES[type]), ...Object.keys(COMMON_RULES)]
+}
+
 type OwnAbility<T extends PluginType> = Exclude<keyof Abilities<T>, keyof CommonAbilities>
 
 function brokenRules(subject: Readonly<Record<string, unknown>>, rules: Rules): string[] {

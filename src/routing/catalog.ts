@@ -36,7 +36,12 @@ export class Catalog {
 
   constructor({ providers, aliases }: CatalogOptions) {
     this.providers = new Map(providers.map((provider) => [provider.name, provider]))
-    this.available = providers.map(({ name, models }) => ({ name, models }))
+    // Every request's routers get this list.
+    this.available = Object.freeze(
+      providers.map(({ name, models }) =>
+        Object.freeze({ name, models: Object.freeze(models.map((model) => Object.freeze({ ...model }))) }),
+      ),
+    )
     for (const provider of providers) this.#list(provider)
     for (const [alias, targets] of Object.entries(aliases)) {
       const candidates = targets.flatMap((target) => this.#find(target)?.candidates ?? [])

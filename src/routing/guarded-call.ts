@@ -2,6 +2,7 @@
  * Calls into provider plugins. Unlike at a `PluginPoint`, it is the caller's signal that ends a call, because an
  * attempt has time limits of its own.
  */
+import { GatewayError } from "../errors.ts"
 import type { Awaitable } from "../plugin/contract.ts"
 import type { PluginInstance } from "../plugin/instance.ts"
 import type { PointBook } from "../plugin/point.ts"
@@ -12,6 +13,8 @@ interface GuardOptions<C, R> {
   readonly point: string
   readonly fn: (call: C) => Awaitable<R>
   readonly points: PointBook
+  /** Whether a call may go through while the plugin is switched off for failing; without it, none may. */
+  readonly admits?: (() => boolean) | undefined
   /** Counts what the plugin threw, where that is the plugin's fault; what this returns is thrown instead. */
   readonly onThrow?: (thrown: unknown, call: C) => unknown
 }
@@ -25,10 +28,12 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
   point,
   fn,
   points,
+  admits,
   onThrow,
 }: GuardOptions<C, R>): (call: C) => Promise<R> {
   const { duration } = points.record(instance.name, point)
   return async function callProvider(call) {
+    if (instance.isOff && admits?.() !== true) throw switchedOff(instance)
     const startMs = performance.now()
     let failure: unknown
     const cut = Promise.withResolvers<never>()
@@ -49,4 +54,12 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
       instance.record(point, elapsedMs, failure)
     }
   }
+}
+
+function switchedOff({ name, breaker }: PluginInstance): GatewayError {
+  return new GatewayError(
+    "upstream_server_error",
+    `provider plugin "${name}" kept failing and is switched off for a while; its last error is at /admin/plugins/${name}`,
+    { retryAfterMs: breaker?.restMs() ?? 0 },
+  )
 }

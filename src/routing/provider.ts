@@ -88,6 +88,7 @@ export function pluginProvider(
       point: `provider.${ability}`,
       fn: fn.bind(abilities),
       points,
+      admits: () => instance.breaker?.admits() ?? true,
       onThrow: (thrown, { signal }) =>
         thrown instanceof GatewayError || signal.aborted ? thrown : failed(ability, thrown),
     })

@@ -36,7 +36,7 @@ async function askRouters({
   model,
   makeRequest,
 }: RouteOptions): Promise<Candidate | undefined> {
-  const request = makeRequest()
+  const request = Object.freeze(makeRequest())
   for (const router of snapshot.routers) {
     if ((await router.routeRequest.call(request)) !== true) continue
     const name = await router.selectProvider.call(request, catalog.available)

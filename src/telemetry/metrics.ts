@@ -159,6 +159,30 @@ export const METRICS = {
     labels: ["plugin"],
     help: "Calls into a plugin that were cut at their deadline",
   },
+  "gateway.plugin.skipped": {
+    kind: "counter",
+    unit: "{call}",
+    labels: ["plugin"],
+    help: "Calls that were not made because the plugin's breaker had switched it off",
+  },
+  "gateway.plugin.trips": {
+    kind: "counter",
+    unit: "{trip}",
+    labels: ["plugin"],
+    help: "Times that a plugin's breaker switched it off",
+  },
+  "gateway.plugin.restarts": {
+    kind: "counter",
+    unit: "{restart}",
+    labels: ["plugin"],
+    help: "Times that a plugin's worker ended and another one was started",
+  },
+  "gateway.plugin.blocked": {
+    kind: "counter",
+    unit: "s",
+    labels: ["plugin"],
+    help: "Time that a plugin blocked the event loop, in runs longer than plugins.watchdog",
+  },
   "gateway.plugin.state": {
     kind: "gauge",
     unit: "{plugin}",

@@ -26,6 +26,7 @@ const COMPOSERS = [
   "main.ts",
   "bundled.ts",
   "plugin-host.ts",
+  "plugin-worker.ts",
   "upstream-provider.ts",
   "cli",
   "testing",

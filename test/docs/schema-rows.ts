@@ -24,6 +24,7 @@ export function schemaRows(schema: TSchema, prefix = ""): readonly SchemaRow[] {
 function insideOf(schema: TSchema, key: string): readonly SchemaRow[] {
   if (schema[Kind] === "Array") return objectIn(schema.items, `${key}[].`)
   if (schema[Kind] === "Record") return objectIn(valueSchemaOf(schema), `${key}.<name>.`)
+  if (schema[Kind] === "Union") return objectIn(schema, `${key}.`)
   return []
 }
 

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { type Clock, systemClock } from "../../src/clock.ts"
+import type { BreakerSettings } from "../../src/plugin/breaker.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "../../src/plugin/contract.ts"
 import { registerHostModules } from "../../src/plugin/host-modules.ts"
 import type { PluginSettings } from "../../src/plugin/instance.ts"
@@ -11,6 +12,7 @@ import { PointBook } from "../../src/plugin/point.ts"
 import { PluginRegistry } from "../../src/plugin/registry.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import type { BundledPlugin } from "../../src/plugin/sources.ts"
+import type { Watchdog } from "../../src/plugin/watchdog.ts"
 import { createMemoryStore } from "../../src/state/store.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
@@ -29,6 +31,8 @@ interface HarnessOptions {
   readonly maxConcurrent?: number
   readonly setupTimeoutMs?: number
   readonly drainTimeoutMs?: number
+  readonly breaker?: BreakerSettings
+  readonly watchdog?: Watchdog
   readonly moduleHost?: ModuleHost
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
@@ -39,6 +43,7 @@ interface HarnessOptions {
 export class Harness {
   readonly directory: string
   readonly registry: PluginRegistry
+  readonly points: PointBook
   readonly entries: Record<string, Partial<PluginSettings>> = {}
   /** `plugins.packages`. */
   readonly packages: string[] = []
@@ -57,12 +62,13 @@ export class Harness {
     const log = createLogger({ level: "debug", destination: (line) => this.log.push(JSON.parse(line)) })
     const disable = (plugin: string, reason: string) =>
       void this.registry.disable(plugin, { force: true, reason })
+    this.points = new PointBook({ clock, log, metrics: this.metrics, watchdog: options.watchdog, disable })
     this.registry = new PluginRegistry({
       log,
       clock,
       state: createMemoryStore({ clock }),
       metrics: this.metrics,
-      points: new PointBook({ clock, log, metrics: this.metrics, disable }),
+      points: this.points,
       moduleHost: options.moduleHost ?? createModuleHost(),
       directory: this.directory,
       bundled: options.bundled ?? [],
@@ -72,6 +78,9 @@ export class Harness {
       maxConcurrent: options.maxConcurrent ?? 5,
       setupTimeoutMs: options.setupTimeoutMs ?? 10_000,
       drainTimeoutMs: options.drainTimeoutMs ?? 10_000,
+      // Most tests are about one failure after another.
+      breaker: options.breaker ?? false,
+      spawnWorker: () => new Worker(new URL("../../src/plugin-worker.ts", import.meta.url)),
       entry: (name) => this.#entry(name),
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),

@@ -373,17 +373,6 @@ describe("settings from the configuration", () => {
     expect(harness.registry.get("m")).toMatchObject({ priority: 50, timeoutMs: 5000 })
   })
 
-  test("that ask for a worker are refused clearly", async () => {
-    await using harness = new Harness()
-    harness.entries.alpha = { isolation: "worker" }
-    harness.write("a.ts", pluginText({ name: "alpha" }))
-    await harness.registry.loadAll()
-    expect(harness.registry.getInfo("alpha").error).toMatchObject({
-      code: "plugin_unsupported",
-      message: expect.stringContaining('plugins.configs.alpha.isolation is "worker"'),
-    })
-  })
-
   test("that change set the plugin up anew, and leave the others alone", async () => {
     await using harness = new Harness()
     const more = "config: Type.Object({ size: Type.Integer({ default: 1 }) }),"
