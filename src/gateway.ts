@@ -7,12 +7,13 @@ import { messageOf } from "./errors.ts"
 import { createApp, type Surface } from "./http/app.ts"
 import { type Listener, listen } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
-import type { View } from "./http/view.ts"
+import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import type { PluginInstance } from "./plugin/instance.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
-import { createPluginHost, pluginDirectory, pluginSettings } from "./plugin-host.ts"
+import { createPluginHost, defaultProbation, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { LatencyBook } from "./routing/latency.ts"
@@ -61,13 +62,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let listeners: readonly Listener[] = []
   let watcher: PluginWatcher | undefined
 
-  const points = new PointBook({ clock, log, metrics, disable })
+  const points = new PointBook({ clock, log, metrics, withdraw })
   const registry = createPluginHost({
     loaded: options.loaded,
     log,
     metrics,
     points,
     entry: (name) => pluginSettings(config, name),
+    probation: () => defaultProbation(config),
     onSwap: (snapshot) => {
       view = compileView(snapshot)
     },
@@ -76,6 +78,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onCacheEvent: (event) => view.snapshot.observe("onCacheEvent", () => event),
   })
   let view = compileView(registry.current)
+  const canaryViews = createCanaryViews(compileView)
   const deps = {
     version,
     clock,
@@ -85,7 +88,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     call: { clock, log, latency, metrics: new CallMetrics(metrics) },
     registry,
     points,
-    view: () => view,
+    view: () => (view.snapshot.canaries === undefined ? view : canaryViews(view)),
     isReady: () => isReady,
   }
 
@@ -177,10 +180,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   /** For `on_error: disable`. */
-  function disable(plugin: string, reason: string): void {
+  function withdraw(instance: PluginInstance, reason: string): void {
     try {
-      registry.disable(plugin, { reason, force: true })
+      registry.withdraw(instance, reason)
     } catch (thrown) {
+      const { name: plugin } = instance
       log.warn("a failing plugin could not be switched off", { plugin, reason: messageOf(thrown) })
     }
   }

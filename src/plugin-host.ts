@@ -11,6 +11,7 @@ import type { PluginSettings } from "./plugin/instance.ts"
 import { createModuleHost } from "./plugin/module-host.ts"
 import { resolveConfig } from "./plugin/plugin-config.ts"
 import { PointBook } from "./plugin/point.ts"
+import type { ProbationRule } from "./plugin/probation.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createMemoryStore } from "./state/store.ts"
@@ -23,6 +24,8 @@ interface PluginHostOptions {
   readonly metrics: MetricStore
   readonly points: PointBook
   entry(name: string): PluginSettings | undefined
+  /** Of plugins whose entry does not say. */
+  probation(): ProbationRule
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onMetric(metric: Metric): void
@@ -30,7 +33,7 @@ interface PluginHostOptions {
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
-  const { loaded, log, metrics, points, entry, onSwap, onEvent, onMetric, onCacheEvent } = options
+  const { loaded, log, metrics, points, entry, probation, onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   registerHostModules()
   return new PluginRegistry({
@@ -47,6 +50,8 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     setupTimeoutMs: plugins.timeout,
     drainTimeoutMs: plugins.drain_timeout,
     entry,
+    probation,
+    random: Math.random,
     onSwap,
     onEvent,
     emitMetric: (_plugin, metric) => onMetric(metric),
@@ -63,7 +68,15 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
   const { enabled, priority, config, dependencies, on_error: onError, timeout: timeoutMs, isolation } = entry
-  return { enabled, priority, config, dependencies, onError, timeoutMs, isolation }
+  const { canary } = entry
+  const { calls, max_errors: maxErrors } = { ...plugins.probation, ...entry.probation }
+  const probation = entry.probation && { calls, maxErrors }
+  return { enabled, priority, config, dependencies, onError, timeoutMs, isolation, probation, canary }
+}
+
+/** What holds for plugins whose entry does not say. */
+export function defaultProbation({ plugins }: Config): ProbationRule {
+  return { calls: plugins.probation.calls, maxErrors: plugins.probation.max_errors }
 }
 
 export interface ListedPlugin {
@@ -87,9 +100,10 @@ export async function listPlugins(loaded: LoadedConfig): Promise<readonly Listed
     loaded,
     log,
     metrics,
-    points: new PointBook({ clock: systemClock, log, metrics, disable: ignore }),
+    points: new PointBook({ clock: systemClock, log, metrics, withdraw: ignore }),
     // Switched off, a plugin is read and checked, and no more.
     entry: (name) => ({ ...(pluginSettings(loaded.config, name) ?? NO_ENTRY), enabled: false }),
+    probation: () => defaultProbation(loaded.config),
     onSwap: ignore,
     onEvent: ignore,
     onMetric: ignore,

@@ -1,6 +1,6 @@
 /** The schema of `config.yaml`. Names are snake_case, as in the file; units are decoded to ms and bytes. */
 import { type StaticDecode, Type } from "@sinclair/typebox"
-import { Bytes, Duration } from "./units.ts"
+import { Bytes, Duration, Percentage } from "./units.ts"
 
 const strict = { additionalProperties: false } as const
 const Name = (description: string) =>
@@ -118,6 +118,15 @@ const RoutingSchema = Type.Object(
   { ...strict, default: {} },
 )
 
+const ProbationCalls = Type.Integer({
+  minimum: 1,
+  description: "Calls into a new version for which the one before is kept",
+})
+const ProbationErrors = Type.Integer({
+  minimum: 0,
+  description: "More failures than this among them, and the one before serves again",
+})
+
 export const PluginEntrySchema = Type.Object(
   {
     enabled: Type.Boolean({ default: true }),
@@ -131,6 +140,26 @@ export const PluginEntrySchema = Type.Object(
     ),
     timeout: Duration({ default: "5s", description: "Deadline of each call into the plugin" }),
     isolation: Type.Union([Type.Literal("inline"), Type.Literal("worker")], { default: "inline" }),
+    probation: Type.Optional(
+      Type.Union(
+        [
+          Type.Object(
+            { calls: Type.Optional(ProbationCalls), max_errors: Type.Optional(ProbationErrors) },
+            strict,
+          ),
+          Type.Literal(false),
+        ],
+        {
+          description:
+            "The same as plugins.probation for this plugin; false: a new version is on its own at once",
+        },
+      ),
+    ),
+    canary: Type.Optional(
+      Percentage({
+        description: "Share of requests that a new version gets until it is promoted or rolled back",
+      }),
+    ),
   },
   { ...strict, default: {} },
 )
@@ -149,6 +178,13 @@ const PluginsSchema = Type.Object(
     timeout: Duration({ default: "30s", description: "Deadline of a plugin's setup and shutdown" }),
     max_concurrent: Type.Integer({ minimum: 1, default: 5, description: "Plugins loaded at a time" }),
     drain_timeout: Duration({ default: "30s", description: "How long an old version may finish its calls" }),
+    probation: Type.Object(
+      {
+        calls: { ...ProbationCalls, default: 50 },
+        max_errors: { ...ProbationErrors, default: 2 },
+      },
+      { ...strict, default: {} },
+    ),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

@@ -74,8 +74,8 @@ function isForeignPage(headers: Headers): boolean {
 }
 
 /** For every hook: how many plugins are registered for it now, and what its calls took since the start. */
-function hookStats({ points, view }: HttpDeps) {
-  const { hooks } = view().snapshot
+function hookStats({ points, registry }: HttpDeps) {
+  const { hooks } = registry.current
   return Object.fromEntries(
     HOOK_NAMES.map((hook) => {
       const records = [...points.records()].filter(({ point }) => point === hook)

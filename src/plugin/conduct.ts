@@ -1,3 +1,5 @@
+import type { Counter } from "../telemetry/store.ts"
+
 /** Told how the calls into one instance of a plugin go. */
 export interface Judge {
   /** A call ended, well or not. */
@@ -6,10 +8,20 @@ export interface Judge {
   failed(reason: string): void
 }
 
+/** The series of one version in the metrics. */
+export interface ConductSeries {
+  readonly calls: Counter
+  readonly errors: Counter
+  readonly timeouts: Counter
+}
+
 /** How one loaded version behaves. It is there from the import on, before the instance is. */
 export class Conduct {
   calls = 0
   failures = 0
+  lastFailure = ""
+  /** Bound when it is known in which role the version serves. */
+  series: ConductSeries | undefined
   #judges: readonly Judge[] = []
 
   /** @returns what takes the judge away again */
@@ -22,11 +34,15 @@ export class Conduct {
 
   called(): void {
     this.calls++
+    this.series?.calls.add()
     for (const judge of this.#judges) judge.called?.()
   }
 
-  failed(reason: string): void {
+  failed(reason: string, kind: "error" | "timeout" = "error"): void {
     this.failures++
+    this.lastFailure = reason
+    this.series?.errors.add()
+    if (kind === "timeout") this.series?.timeouts.add()
     for (const judge of this.#judges) judge.failed(reason)
   }
 }

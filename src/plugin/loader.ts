@@ -2,7 +2,9 @@
 import { GatewayError, messageOf } from "../errors.ts"
 import type { PluginBuilder } from "./build.ts"
 import type { Conduct } from "./conduct.ts"
-import { type Candidate, manifestOf, type PluginRecord } from "./record.ts"
+import type { PluginDefinition } from "./contract.ts"
+import type { PluginModule } from "./module-host.ts"
+import { type Candidate, manifestOf, type PluginRecord, type Release } from "./record.ts"
 import type { PluginServices } from "./setup-context.ts"
 import { positionOf, positionText } from "./source-position.ts"
 import { checkDefinition } from "./validate.ts"
@@ -22,33 +24,69 @@ interface LoadOptions {
  * @throws GatewayError `plugin_load_failed`, `plugin_invalid`, or the signal's reason
  */
 export async function loadPlugin(record: PluginRecord, options: LoadOptions): Promise<Candidate> {
-  const { module, artefact } = await openModule(record, options)
+  if (record.definition !== undefined) return adopt(record.definition, record, options)
+  const { artefact, ...print } = await options.builder
+    .build(record.source, record.artefacts)
+    .catch((thrown) => {
+      // Which files it would be made of is not known, so every look at the directory tries it again.
+      record.print = undefined
+      throw thrown
+    })
+  options.signal.throwIfAborted()
+  record.print = print
+  return importArtefact(artefact, print.hash, record, options)
+}
+
+/** Opens the code of a version that was set up before, as it was then. @throws GatewayError as `loadPlugin` */
+export async function recallPlugin(
+  { artefact, hash = "" }: Release,
+  record: PluginRecord,
+  options: LoadOptions,
+): Promise<Candidate> {
+  if (artefact !== undefined) return importArtefact(artefact, hash, record, options)
+  if (record.definition !== undefined) return adopt(record.definition, record, options)
+  throw new GatewayError("internal_error", `nothing is left of plugin "${record.name}" to go back to`)
+}
+
+function adopt(definition: PluginDefinition, record: PluginRecord, options: LoadOptions): Candidate {
+  const { services, onLateError: onError } = options
+  const module = services.moduleHost.adopt(definition, { onError })
+  return candidateOf(module, { artefact: undefined, hash: undefined, isRecalled: false }, record, options)
+}
+
+async function importArtefact(
+  artefact: string,
+  hash: string,
+  record: PluginRecord,
+  options: LoadOptions,
+): Promise<Candidate> {
+  const module = await importModule(artefact, record, options)
+  return candidateOf(module, { artefact, hash, isRecalled: hash !== record.print?.hash }, record, options)
+}
+
+function candidateOf(
+  module: PluginModule,
+  code: Pick<Candidate, "artefact" | "hash" | "isRecalled">,
+  { source }: PluginRecord,
+  { conduct }: LoadOptions,
+): Candidate {
   try {
-    const definition = checkDefinition(module.exports, record.source)
-    return { definition, module, artefact, manifest: manifestOf(definition), conduct: options.conduct }
+    const definition = checkDefinition(module.exports, source)
+    return { ...code, definition, module, manifest: manifestOf(definition), conduct }
   } catch (thrown) {
     module.dispose()
     throw thrown
   }
 }
 
-async function openModule(
+async function importModule(
+  artefact: string,
   record: PluginRecord,
-  { builder, services, signal, onLateError: onError }: LoadOptions,
-): Promise<Pick<Candidate, "module" | "artefact">> {
-  if (record.definition !== undefined) {
-    return { module: services.moduleHost.adopt(record.definition, { onError }), artefact: undefined }
-  }
-  const { artefact, ...print } = await builder.build(record.source, record.artefact).catch((thrown) => {
-    // Which files it would be made of is not known, so every look at the directory tries it again.
-    record.print = undefined
-    throw thrown
-  })
-  signal.throwIfAborted()
-  record.print = print
+  { services, signal, onLateError: onError }: LoadOptions,
+): Promise<PluginModule> {
   const limit = importLimit(record, services, signal)
   try {
-    return { module: await services.moduleHost.import(artefact, { onError, signal: limit.signal }), artefact }
+    return await services.moduleHost.import(artefact, { onError, signal: limit.signal })
   } catch (thrown) {
     throw limit.signal.aborted ? thrown : importError(thrown, record)
   } finally {

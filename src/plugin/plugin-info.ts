@@ -1,6 +1,6 @@
 /** What the admin API tells about a plugin; snake_case, as it goes over the wire. */
 import type { PluginState, PluginType } from "./contract.ts"
-import type { PluginRecord } from "./record.ts"
+import type { Canary, PluginRecord } from "./record.ts"
 import type { PluginStats } from "./stats.ts"
 
 export interface PluginInfo {
@@ -24,8 +24,23 @@ export interface PluginInfo {
   /** The generation with which the version that serves came. */
   readonly generation: number | null
   readonly priority: number | null
+  /** What a rollback would go back to. */
+  readonly previous_version: string | null
+  /** A newer version was rolled back: the file, or the configuration, is not what serves. */
+  readonly serves_previous: boolean
+  readonly canary: CanaryInfo | null
   readonly metadata: Readonly<Record<string, unknown>>
   readonly dependencies: Readonly<Record<string, string>>
+}
+
+/** A new version that is tried by a share of the requests. */
+interface CanaryInfo {
+  readonly version: string
+  /** Between 0 and 1. */
+  readonly share: number
+  readonly calls: number
+  readonly errors: number
+  readonly loaded_at: string
 }
 
 interface PluginMetricsInfo {
@@ -70,8 +85,21 @@ export function describePlugin({ record, isEnabled, stats, dependencies }: Plugi
     bundled: record.isBundled,
     generation: record.generation ?? null,
     priority: instance?.priority ?? null,
+    previous_version: record.previous?.manifest.version ?? null,
+    serves_previous: record.release?.isRecalled ?? false,
+    canary: record.canary === undefined ? null : describeCanary(record.canary),
     metadata: manifest?.metadata ?? {},
     dependencies,
+  }
+}
+
+function describeCanary({ instance, release, share }: Canary): CanaryInfo {
+  return {
+    version: instance.version,
+    share,
+    calls: instance.conduct.calls,
+    errors: instance.conduct.failures,
+    loaded_at: new Date(release.loadedAtMs).toISOString(),
   }
 }
 

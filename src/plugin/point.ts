@@ -22,15 +22,14 @@ export interface PointDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: MetricStore
-  /** Switches a plugin off, for `on_error: disable`. */
-  disable(plugin: string, reason: string): void
+  /** Takes a version of a plugin out of service, for `on_error: disable`. */
+  withdraw(instance: PluginInstance, reason: string): void
 }
 
 interface PointRecord {
   readonly plugin: string
   readonly point: string
   readonly stats: PointStats
-  readonly duration: Histogram
   readonly failures: { loggedAtMs: number; suppressed: number }
 }
 
@@ -48,12 +47,16 @@ export class PointBook {
         plugin,
         point,
         stats: { calls: 0, errors: 0, timeouts: 0, totalTimeMs: 0 },
-        duration: this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook: point }),
         failures: { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 },
       }
       this.#records.set(key, record)
     }
     return record
+  }
+
+  /** Where one version's runs of a point are measured. */
+  duration({ name: plugin, version, role }: PluginInstance, hook: string): Histogram {
+    return this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook, version, role })
   }
 
   records(): Iterable<PointRecord> {
@@ -92,6 +95,7 @@ export class PluginPoint<A extends unknown[], R> {
   readonly #onFailure: OnFailure
   readonly #result: ResultCheck
   readonly #record: PointRecord
+  readonly #duration: Histogram
   readonly #deps: PointDeps
 
   constructor({ instance, name, fn, onFailure, result, book }: PointOptions<A, R>) {
@@ -101,6 +105,7 @@ export class PluginPoint<A extends unknown[], R> {
     this.#onFailure = onFailure
     this.#result = result
     this.#record = book.record(instance.name, name)
+    this.#duration = book.duration(instance, name)
     this.#deps = book.deps
   }
 
@@ -164,10 +169,10 @@ export class PluginPoint<A extends unknown[], R> {
 
   #done(startMs: number): void {
     const elapsedMs = this.#deps.clock.monotonic() - startMs
-    const { stats, duration } = this.#record
+    const { stats } = this.#record
     stats.calls++
     stats.totalTimeMs += elapsedMs
-    duration.record(elapsedMs / 1000)
+    this.#duration.record(elapsedMs / 1000)
     this.instance.called(elapsedMs)
   }
 
@@ -184,7 +189,7 @@ export class PluginPoint<A extends unknown[], R> {
     this.instance.failed(`${this.name}: ${message}`, isTimeout ? "timeout" : "error")
     this.#report(thrown)
     if (this.instance.failurePolicy === "disable") {
-      this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
+      this.#deps.withdraw(this.instance, `${this.name} failed: ${message}`)
     }
     if (this.#onFailure !== "closed") return undefined
     if (isTimeout) throw thrown

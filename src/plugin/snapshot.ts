@@ -14,6 +14,7 @@ import {
   type ObserveHook,
   ofType,
 } from "./bindings.ts"
+import type { CanaryDraw } from "./canary-draw.ts"
 import type { PluginInstance } from "./instance.ts"
 import { CallContext, type PointBook } from "./point.ts"
 
@@ -24,6 +25,7 @@ interface SnapshotOptions {
   readonly points: PointBook
   /** Called once, when the snapshot is superseded and no request holds it. */
   readonly onIdle: (snapshot: Snapshot) => void
+  readonly canaries?: CanaryDraw
 }
 
 /** How many distinct paths a snapshot remembers its middlewares for; more are matched anew. */
@@ -35,13 +37,15 @@ export class Snapshot {
   readonly hooks: HookPoints
   readonly routers: readonly BoundRouter[]
   readonly providers: readonly PluginInstance<"provider">[]
+  /** Where new versions are tried: who serves a request is drawn by `pick`. */
+  readonly canaries: CanaryDraw | undefined
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
   readonly #onIdle: (snapshot: Snapshot) => void
   #requests = 0
   #isRetired = false
 
-  constructor({ generation, instances, points, onIdle }: SnapshotOptions) {
+  constructor({ generation, instances, points, onIdle, canaries }: SnapshotOptions) {
     const ordered = byPriority(instances)
     this.generation = generation
     this.instances = instances
@@ -49,7 +53,13 @@ export class Snapshot {
     this.#middlewares = ofType(ordered, "middleware").map((instance) => bindMiddleware(instance, points))
     this.routers = ofType(ordered, "router").map((instance) => bindRouter(instance, points))
     this.providers = ofType(ordered, "provider")
+    this.canaries = canaries
     this.#onIdle = onIdle
+  }
+
+  /** The snapshot that serves a new request: this one, or one with canaries in it. */
+  pick(): Snapshot {
+    return this.canaries?.draw() ?? this
   }
 
   /** Requests that hold this snapshot now. */

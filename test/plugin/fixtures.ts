@@ -5,9 +5,10 @@ import { dirname, join } from "node:path"
 import { type Clock, systemClock } from "../../src/clock.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "../../src/plugin/contract.ts"
 import { registerHostModules } from "../../src/plugin/host-modules.ts"
-import type { PluginSettings } from "../../src/plugin/instance.ts"
+import type { PluginInstance, PluginSettings } from "../../src/plugin/instance.ts"
 import { createModuleHost, type ModuleHost } from "../../src/plugin/module-host.ts"
 import { PointBook } from "../../src/plugin/point.ts"
+import type { ProbationRule } from "../../src/plugin/probation.ts"
 import { PluginRegistry } from "../../src/plugin/registry.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import type { BundledPlugin } from "../../src/plugin/sources.ts"
@@ -30,6 +31,9 @@ interface HarnessOptions {
   readonly setupTimeoutMs?: number
   readonly drainTimeoutMs?: number
   readonly moduleHost?: ModuleHost
+  /** None, where it is not given. */
+  readonly probation?: ProbationRule
+  readonly random?: () => number
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
 }
@@ -52,14 +56,13 @@ export class Harness {
     mkdirSync(this.directory, { recursive: true })
     const { clock = systemClock } = options
     const log = createLogger({ level: "debug", destination: (line) => this.log.push(JSON.parse(line)) })
-    const disable = (plugin: string, reason: string) =>
-      void this.registry.disable(plugin, { force: true, reason })
+    const withdraw = (instance: PluginInstance, reason: string) => this.registry.withdraw(instance, reason)
     this.registry = new PluginRegistry({
       log,
       clock,
       state: createMemoryStore({ clock }),
       metrics: this.metrics,
-      points: new PointBook({ clock, log, metrics: this.metrics, disable }),
+      points: new PointBook({ clock, log, metrics: this.metrics, withdraw }),
       moduleHost: options.moduleHost ?? createModuleHost(),
       directory: this.directory,
       bundled: options.bundled ?? [],
@@ -68,6 +71,8 @@ export class Harness {
       setupTimeoutMs: options.setupTimeoutMs ?? 10_000,
       drainTimeoutMs: options.drainTimeoutMs ?? 10_000,
       entry: (name) => this.#entry(name),
+      probation: () => options.probation,
+      random: options.random ?? Math.random,
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),
       emitMetric: (_plugin: string, { name, value }: Metric) => void this.said.push(`${name} ${value}`),
