@@ -1,6 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one file that knows everything. */
 import { systemClock } from "./clock.ts"
 import { discoverOllama, discoverProviders } from "./config/discover.ts"
+import type { JsonObject } from "./config/edit.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
@@ -10,9 +11,11 @@ import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import type { PluginInstance } from "./plugin/instance.ts"
+import { createLimiter } from "./plugin/limiter.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
+import { type ConfigFile, createConfigurator } from "./plugin-configurator.ts"
 import { createPluginHost, defaultProbation, pluginDirectory, pluginSettings } from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
@@ -27,7 +30,8 @@ import { openAiProvider } from "./upstream-provider.ts"
 export interface GatewayOptions {
   readonly loaded: LoadedConfig
   /** Reads the configuration again. */
-  readonly reloadConfig?: () => Promise<LoadedConfig>
+  readonly reloadConfig: () => LoadedConfig
+  readonly configFile: ConfigFile
   readonly env: Readonly<Record<string, string | undefined>>
   readonly version: string
   readonly log: RootLogger
@@ -79,6 +83,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   })
   let view = compileView(registry.current)
   const canaryViews = createCanaryViews(compileView)
+  /** A change of the configuration waits for the one before it. */
+  const inTurn = createLimiter(1)
+  const configure = createConfigurator({ registry, log, file: options.configFile, reload: applyConfig })
   const deps = {
     version,
     clock,
@@ -88,6 +95,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     call: { clock, log, latency, metrics: new CallMetrics(metrics) },
     registry,
     points,
+    configurePlugin: (name: string, patch: JsonObject) => inTurn(() => configure(name, patch)),
     view: () => (view.snapshot.canaries === undefined ? view : canaryViews(view)),
     isReady: () => isReady,
   }
@@ -100,7 +108,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       return listeners.at(-1)?.url ?? ""
     },
     start,
-    reload,
+    reload: (reason) => inTurn(() => applyConfig(reason)),
     stop,
   }
 
@@ -147,9 +155,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  async function reload(reason: string): Promise<void> {
+  async function applyConfig(reason: string): Promise<void> {
     try {
-      const next = await (options.reloadConfig?.() ?? Promise.resolve(options.loaded))
+      const next = options.reloadConfig()
       // The address stays as it is, so it is the running one that must not become open.
       refuseOpenBind({ ...next.config, server: config.server })
       const providers = configuredProviders(next.config)

@@ -26,7 +26,13 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   announce(loaded, log, redactor)
   if (!env.BUN_CONFIG_MAX_HTTP_REQUESTS) log.warn(LOW_LIMIT)
 
-  const gateway = await createGateway({ loaded, reloadConfig, env, version: packageJson.version, log })
+  const configPath = () => loaded.path ?? resolve(cwd, DEFAULT_FILE)
+  const configFile = {
+    path: configPath,
+    load: (text?: string) => load(loaded.path ?? options.config, text),
+  }
+  const { version } = packageJson
+  const gateway = await createGateway({ loaded, reloadConfig, configFile, env, version, log })
   await gateway.start()
   const stopped = untilStopped()
   const reload = reloader(gateway, log)
@@ -34,12 +40,12 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   supervisor.onLost(() => stopped.resolve("the supervisor is gone"))
   surviveStrayErrors(log)
   supervisor.ready()
-  out(`LeapGate ${packageJson.version} is ready on ${gateway.url}`)
+  out(`LeapGate ${version} is ready on ${gateway.url}`)
 
   // Imported only now: nobody has to wait for it.
   const { watchConfig } = await import("../config/watch.ts")
   const watcher = watchConfig({
-    path: loaded.path ?? resolve(cwd, DEFAULT_FILE),
+    path: configPath(),
     text: loaded.text,
     onChange: () => reload("the file has changed"),
   })
@@ -49,13 +55,13 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   await gateway.stop()
   return 0
 
-  function load(path: string | undefined): LoadedConfig {
+  function load(path: string | undefined, text?: string): LoadedConfig {
     const { host, port } = options
     const overrides = { ...(host !== undefined && { host }), ...(port !== undefined && { port }) }
-    return loadConfig({ path, overrides, env, cwd })
+    return loadConfig({ path, overrides, env, cwd, ...(text !== undefined && { text }) })
   }
 
-  async function reloadConfig(): Promise<LoadedConfig> {
+  function reloadConfig(): LoadedConfig {
     // A file that was in use and is gone is an error, not a wish for the defaults.
     const next = load(loaded.path ?? options.config)
     announce(next, log, redactor)

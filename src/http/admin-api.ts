@@ -11,10 +11,7 @@ import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
   const { registry } = deps
-  return ownRoutes("admin-api")
-    .onBeforeHandle(function authoriseAdmin({ exchange }) {
-      authorise(exchange, deps)
-    })
+  return adminRoutes("admin-api", deps)
     .get("/admin/plugins", () => {
       const plugins = registry.list()
       return jsonReply({ plugins, count: plugins.length })
@@ -36,6 +33,21 @@ export function adminApi(deps: HttpDeps) {
       await registry.reload(name)
       return jsonReply({ message: "plugin reloaded", name })
     })
+    .post("/admin/plugins/:name/rollback", async ({ params: { name } }) => {
+      const { version } = await registry.rollback(name)
+      return jsonReply({ message: "plugin rolled back", name, version })
+    })
+    .post("/admin/plugins/:name/promote", async ({ params: { name } }) => {
+      const { version } = await registry.promote(name)
+      return jsonReply({ message: "plugin promoted", name, version })
+    })
+}
+
+/** Routes that are there for operators only. */
+export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
+  return ownRoutes(name).onBeforeHandle(function authoriseAdmin({ exchange }) {
+    authorise(exchange, deps)
+  })
 }
 
 /** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */

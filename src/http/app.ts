@@ -9,6 +9,7 @@ import { clientApi } from "./client-api.ts"
 import type { HttpDeps } from "./deps.ts"
 import { Exchange, requestIdOf } from "./exchange.ts"
 import { metricsApi, operations } from "./operations.ts"
+import { pluginConfigApi } from "./plugin-config-api.ts"
 import { errorReply } from "./reply.ts"
 
 /** Which routes a listener serves. */
@@ -34,7 +35,7 @@ export function createApp(surface: Surface, deps: HttpDeps) {
     })
     .use(operations(deps))
   if (surface !== "admin") app.use(clientApi(deps))
-  if (surface !== "client") app.use(adminApi(deps)).use(metricsApi(deps))
+  if (surface !== "client") app.use(adminApi(deps)).use(pluginConfigApi(deps)).use(metricsApi(deps))
 
   const methodsOf = routeTable(app.routes)
   return app.compile()

@@ -43,6 +43,23 @@ export function openApi(version: string) {
         "Deactivate a plugin; ?force=true its dependents too",
       ),
       "/admin/plugins/{name}/reload": post("reloadPlugin", "Load a plugin again from its file"),
+      "/admin/plugins/{name}/rollback": post(
+        "rollBackPlugin",
+        "Drop the canary, or go back to the version before",
+      ),
+      "/admin/plugins/{name}/promote": post("promotePlugin", "Let the canary serve all requests"),
+      "/admin/plugins/{name}/schema": get(
+        "getPluginSchema",
+        "The JSON Schema of a plugin's settings",
+        ADMIN,
+        ["name"],
+      ),
+      "/admin/plugins/{name}/config": {
+        post: {
+          ...post("configurePlugin", "Change a plugin's settings, here and in the config file").post,
+          requestBody: { required: true, content: json(ref("PluginConfigPatch")) },
+        },
+      },
     },
     components: {
       securitySchemes: {
@@ -59,6 +76,17 @@ export function openApi(version: string) {
             stream: { type: ["boolean", "null"], default: false },
           },
           additionalProperties: true,
+        },
+        PluginConfigPatch: {
+          type: "object",
+          required: ["config"],
+          properties: {
+            config: {
+              type: "object",
+              description: "A JSON merge patch (RFC 7386); null takes a setting away",
+            },
+          },
+          additionalProperties: false,
         },
         Error: {
           type: "object",

@@ -1,4 +1,5 @@
 /** What the admin API tells about a plugin; snake_case, as it goes over the wire. */
+import type { ErrorCode } from "../errors.ts"
 import type { PluginState, PluginType } from "./contract.ts"
 import type { Canary, PluginRecord } from "./record.ts"
 import type { PluginStats } from "./stats.ts"
@@ -54,7 +55,7 @@ interface PluginMetricsInfo {
 }
 
 interface PluginErrorInfo {
-  readonly code: string
+  readonly code: ErrorCode
   readonly message: string
   readonly at: string
   /** For faults in the source: `{ errors: [{ file, line, column, message }] }`. */

@@ -1,6 +1,6 @@
 /** One source of a plugin, a file or a bundled definition, and what is known about it. */
 import type { TObject } from "@sinclair/typebox"
-import { GatewayError } from "../errors.ts"
+import { type ErrorCode, GatewayError } from "../errors.ts"
 import { hashOf, type SourcePrint } from "./build.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition, PluginState, PluginType } from "./contract.ts"
@@ -57,7 +57,7 @@ export interface Canary {
 }
 
 export interface RecordedError {
-  readonly code: string
+  readonly code: ErrorCode
   readonly message: string
   /** Milliseconds since the epoch. */
   readonly at: number

@@ -122,7 +122,6 @@ export class Succession {
   recall(record: PluginRecord, candidate: Candidate, started: Started): void {
     this.#assertFits(candidate)
     this.#options.roster.release(record)
-    record.error = undefined
     this.#restore(record, this.#options.stage.release(candidate, started), started.instance, "requested")
   }
 
@@ -213,6 +212,7 @@ export class Succession {
   #dropCanary(record: PluginRecord, reason: RollbackReason): void {
     const { stage, chronicle, metrics } = this.#options
     record.rejectCanary()
+    record.error = undefined
     stage.show(record)
     metrics.rollback(record.name, reason)
     if (record.instance !== undefined) chronicle.tell(record.instance, "rolled_back")
@@ -222,6 +222,7 @@ export class Succession {
     const { stage, metrics, chronicle } = this.#options
     endProbation(record)
     record.previous = undefined
+    record.error = undefined
     stage.serve(record, { ...release, isRecalled: true }, instance)
     stage.show(record)
     metrics.rollback(record.name, reason)
