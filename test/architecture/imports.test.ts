@@ -70,8 +70,14 @@ function isAllowed(from: string, to: string): boolean {
   const allowed = ALLOWED[place]
   // gateway.ts, main.ts, cli/ and bundled.ts put the parts together: they may import everything.
   if (allowed === undefined)
-    return ["gateway.ts", "main.ts", "bundled.ts", "plugin-host.ts", "upstream-provider.ts", "cli"].includes(
-      place,
-    )
+    return [
+      "gateway.ts",
+      "main.ts",
+      "bundled.ts",
+      "plugin-host.ts",
+      "plugin-configurator.ts",
+      "upstream-provider.ts",
+      "cli",
+    ].includes(place)
   return to.startsWith(`${place}/`) || allowed.some((part) => to === part || to.startsWith(`${part}/`))
 }
