@@ -13,7 +13,12 @@ const ROUNDS = 7
 
 const store = new MetricStore({ maxSeries: SERIES_PER_FAMILY })
 const counter = store.counter("gateway.errors", { code: "internal_error" })
-const histogram = store.histogram("gateway.hook.duration", { plugin: "a", hook: "onRequest" })
+const histogram = store.histogram("gateway.hook.duration", {
+  plugin: "a",
+  hook: "onRequest",
+  version: "1.0.0",
+  role: "stable",
+})
 const log = createLogger({ level: "info", destination: () => {} })
 const state = createMemoryStore({ clock: systemClock })
 
@@ -38,7 +43,14 @@ report("state.increment, one key", 1_000_000, () => state.increment("ip:127.0.0.
 
 for (let index = 1; index < SERIES_PER_FAMILY; index++) {
   store.counter("gateway.errors", { code: `code-${index}` }).add()
-  store.histogram("gateway.hook.duration", { plugin: `plugin-${index}`, hook: "onRequest" }).record(0.001)
+  store
+    .histogram("gateway.hook.duration", {
+      plugin: `plugin-${index}`,
+      hook: "onRequest",
+      version: "1.0.0",
+      role: "stable",
+    })
+    .record(0.001)
 }
 const sizeMb = Buffer.byteLength(renderMetrics(store).body) / 1e6
 report(`scrape: ${SERIES_PER_FAMILY} counters and as many histograms, ${sizeMb.toFixed(0)} MB`, 1, () =>

@@ -1,18 +1,21 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one file that knows everything. */
 import { systemClock } from "./clock.ts"
 import { discoverOllama, discoverProviders } from "./config/discover.ts"
+import type { JsonObject } from "./config/edit.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import { createApp, type Surface } from "./http/app.ts"
 import { type Listener, listen, type Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
-import type { View } from "./http/view.ts"
+import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { Awaitable, CacheEvent } from "./plugin/contract.ts"
 import { createFleet, type Peers } from "./plugin/fleet.ts"
 import { readHooks } from "./plugin/hook-stats.ts"
+import type { PluginInstance } from "./plugin/instance.ts"
+import { createLimiter } from "./plugin/limiter.ts"
 import { exportedFamilies } from "./plugin/metric-exports.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { Readings, Topic } from "./plugin/readings.ts"
@@ -21,7 +24,14 @@ import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { Watchdog } from "./plugin/watchdog.ts"
 import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
-import { createPluginHost, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-host.ts"
+import { type ConfigFile, createConfigurator } from "./plugin-configurator.ts"
+import {
+  createPluginHost,
+  defaultProbation,
+  keepsAuthPlugin,
+  pluginDirectory,
+  pluginSettings,
+} from "./plugin-host.ts"
 import { closest } from "./protocol/similar.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { HealthBook } from "./routing/health.ts"
@@ -38,7 +48,8 @@ import { openAiProvider } from "./upstream-provider.ts"
 export interface GatewayOptions {
   readonly loaded: LoadedConfig
   /** Reads the configuration again. */
-  readonly reloadConfig?: () => Promise<LoadedConfig>
+  readonly reloadConfig: () => LoadedConfig
+  readonly configFile: ConfigFile
   readonly env: Readonly<Record<string, string | undefined>>
   readonly version: string
   readonly log: RootLogger
@@ -105,7 +116,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     limitMs: config.plugins.watchdog,
     startThread: () => new Worker(new URL("./plugin/watchdog-thread.ts", import.meta.url)),
   })
-  const points = new PointBook({ clock, log, metrics, watchdog, disable })
+  const points = new PointBook({ clock, log, metrics, watchdog, withdraw })
   const health = new HealthBook({ clock, log, metrics })
   const watch = new ProviderWatch({
     clock,
@@ -123,6 +134,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     recorder: options.recorder,
     entry: (name) => pluginSettings(config, name),
     packages: () => config.plugins.packages,
+    probation: () => defaultProbation(config),
     onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
@@ -141,6 +153,10 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     membership?.peers,
   )
   let view = compileView(registry.current)
+  const canaryViews = createCanaryViews(compileView)
+  /** A change of the configuration waits for the one before it. */
+  const inTurn = createLimiter(1)
+  const configure = createConfigurator({ registry, log, file: options.configFile, reload: applyConfig })
   const deps = {
     version,
     clock,
@@ -151,7 +167,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     registry,
     fleet,
     points,
-    view: () => view,
+    configurePlugin: (name: string, patch: JsonObject) => inTurn(() => configure(name, patch)),
+    view: () => (view.snapshot.canaries === undefined ? view : canaryViews(view)),
     isReady: () => isReady,
   }
 
@@ -167,7 +184,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     },
     plugins: registry,
     start,
-    reload,
+    reload: (reason) => inTurn(() => applyConfig(reason)),
     stop,
   }
 
@@ -229,9 +246,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  async function reload(reason: string): Promise<void> {
+  async function applyConfig(reason: string): Promise<void> {
     try {
-      const next = await (options.reloadConfig?.() ?? Promise.resolve(options.loaded))
+      const next = options.reloadConfig()
       // It is the running address that must not become open.
       refuseOpenBind({ ...next.config, server: bound }, keepsAuthPlugin(registry, next.config))
       const providers = configuredProviders(next.config)
@@ -270,12 +287,14 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   }
 
   /** For `on_error: disable`. */
-  function disable(plugin: string, reason: string): void {
-    const isNews = registry.get(plugin) !== undefined
+  function withdraw(instance: PluginInstance, reason: string): void {
+    const wasServing = registry.get(instance.name) !== undefined
     try {
-      registry.disable(plugin, { reason, force: true })
-      if (isNews) fleet.tell({ op: "disable", name: plugin, reason, force: true })
+      registry.withdraw(instance, reason)
+      const isOff = registry.get(instance.name) === undefined
+      if (wasServing && isOff) fleet.tell({ op: "disable", name: instance.name, reason, force: true })
     } catch (thrown) {
+      const { name: plugin } = instance
       log.warn("a failing plugin could not be switched off", { plugin, reason: messageOf(thrown) })
     }
   }

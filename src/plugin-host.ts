@@ -17,6 +17,7 @@ import { createModuleHost } from "./plugin/module-host.ts"
 import { checkFailurePolicy, resolveConfig } from "./plugin/plugin-config.ts"
 import type { PluginInfo } from "./plugin/plugin-info.ts"
 import { PointBook } from "./plugin/point.ts"
+import type { ProbationRule } from "./plugin/probation.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createMemoryStore } from "./state/store.ts"
@@ -32,6 +33,8 @@ interface PluginHostOptions {
   entry(name: string): PluginSettings | undefined
   /** What `plugins.packages` says now. */
   packages(): readonly string[]
+  /** Of plugins whose entry does not say. */
+  probation(): ProbationRule
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onMetric(metric: Metric): void
@@ -39,7 +42,7 @@ interface PluginHostOptions {
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
-  const { loaded, log, metrics, points, recorder, entry, packages } = options
+  const { loaded, log, metrics, points, recorder, entry, packages, probation } = options
   const { onSwap, onEvent, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   hardenGlobals()
@@ -63,6 +66,8 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     breaker: breakerOf(plugins.breaker),
     spawnWorker: () => new Worker(new URL("./plugin-worker.ts", import.meta.url)),
     entry,
+    probation,
+    random: Math.random,
     onSwap,
     onEvent,
     emitMetric: (_plugin, metric) => onMetric(metric),
@@ -78,9 +83,11 @@ export function pluginDirectory({ config, directory }: LoadedConfig): string {
 export function pluginSettings({ plugins }: Config, name: string): PluginSettings | undefined {
   const entry = Object.hasOwn(plugins.configs, name) ? plugins.configs[name] : undefined
   if (entry === undefined) return undefined
-  const { enabled, priority, config, dependencies, load_after: loadAfter, isolation } = entry
+  const { enabled, priority, config, dependencies, load_after: loadAfter, isolation, canary } = entry
   const { on_error: onError, timeout: timeoutMs, worker_memory: workerMemoryBytes } = entry
   const breaker = entry.breaker === undefined ? undefined : breakerEntryOf(entry.breaker)
+  const { calls, max_errors: maxErrors } = { ...plugins.probation, ...entry.probation }
+  const probation = entry.probation && { calls, maxErrors }
   return {
     enabled,
     priority,
@@ -92,7 +99,14 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
     isolation,
     workerMemoryBytes,
     breaker,
+    probation,
+    canary,
   }
+}
+
+/** What holds for plugins whose entry does not say. */
+export function defaultProbation({ plugins }: Config): ProbationRule {
+  return { calls: plugins.probation.calls, maxErrors: plugins.probation.max_errors }
 }
 
 /** Whether an auth plugin that serves now goes on to under another configuration. */
@@ -183,9 +197,10 @@ async function withReader<T>(
     loaded,
     log,
     metrics,
-    points: new PointBook({ clock: systemClock, log, metrics, disable: ignore }),
+    points: new PointBook({ clock: systemClock, log, metrics, withdraw: ignore }),
     packages: () => loaded.config.plugins.packages,
     entry: (name) => ({ ...(pluginSettings(loaded.config, name) ?? NO_ENTRY), enabled: false }),
+    probation: () => defaultProbation(loaded.config),
     onSwap: ignore,
     onEvent: ignore,
     onMetric: ignore,

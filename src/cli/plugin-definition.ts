@@ -24,7 +24,7 @@ export async function readDefinition(file: string, home: string): Promise<ReadPl
   registerHostModules()
   const builder = new PluginBuilder()
   try {
-    const print = await builder.build(file, undefined, home)
+    const print = await builder.build(file, [], home)
     const module = await imported(file, print)
     module.dispose()
     return { definition: checkDefinition(module.exports, file), print }

@@ -40,8 +40,13 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
     overrides: welcome.overrides,
     keep: (overrides: Overrides) => supervisor.send({ kind: "keep", overrides }),
   }
-  const version = packageJson.version
-  const gateway = await createGateway({ loaded, reloadConfig, env, version, log, membership })
+  const configPath = () => loaded.path ?? resolve(cwd, DEFAULT_FILE)
+  const configFile = {
+    path: configPath,
+    load: (text?: string) => load(loaded.path ?? options.config, text),
+  }
+  const { version } = packageJson
+  const gateway = await createGateway({ loaded, reloadConfig, configFile, env, version, log, membership })
   await gateway.start()
   const stopped = untilStopped()
   const reload = reloader(gateway, log)
@@ -58,7 +63,7 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   // Imported only now: nobody has to wait for it.
   const { watchConfig } = await import("../config/watch.ts")
   const watcher = watchConfig({
-    path: loaded.path ?? resolve(cwd, DEFAULT_FILE),
+    path: configPath(),
     text: loaded.text,
     onChange: () => reload("the file has changed"),
   })
@@ -68,7 +73,7 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   await gateway.stop()
   return 0
 
-  function load(path: string | undefined): LoadedConfig {
+  function load(path: string | undefined, text?: string): LoadedConfig {
     // Where others have served before, their addresses hold.
     const { host, port, adminListen } = { ...options, ...welcome.plan }
     const overrides = {
@@ -76,10 +81,10 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
       ...(port !== undefined && { port }),
       ...(adminListen !== undefined && { adminListen }),
     }
-    return loadConfig({ path, overrides, env, cwd })
+    return loadConfig({ path, overrides, env, cwd, ...(text !== undefined && { text }) })
   }
 
-  async function reloadConfig(): Promise<LoadedConfig> {
+  function reloadConfig(): LoadedConfig {
     // A file that was in use and is gone is an error, not a wish for the defaults.
     const next = load(loaded.path ?? options.config)
     announce(next, log, redactor)

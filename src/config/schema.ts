@@ -1,6 +1,6 @@
 /** The schema of `config.yaml`. Names are snake_case, as in the file; units are decoded to ms and bytes. */
 import { type StaticDecode, Type } from "@sinclair/typebox"
-import { Bytes, Duration } from "./units.ts"
+import { Bytes, Duration, Percentage } from "./units.ts"
 
 const strict = { additionalProperties: false } as const
 const Name = (description: string) =>
@@ -152,6 +152,14 @@ const BreakerEntrySchema = Type.Union(
   ],
   { description: "What is different for this plugin from plugins.breaker. false: it has none" },
 )
+const ProbationCalls = Type.Integer({
+  minimum: 1,
+  description: "Calls into a new version for which the one before is kept",
+})
+const ProbationErrors = Type.Integer({
+  minimum: 0,
+  description: "More failures than this among them, and the one before serves again",
+})
 
 export const PluginEntrySchema = Type.Object(
   {
@@ -181,6 +189,26 @@ export const PluginEntrySchema = Type.Object(
     }),
     worker_memory: Type.Optional(Bytes({ description: "The heap that its worker may use" })),
     breaker: Type.Optional(BreakerEntrySchema),
+    probation: Type.Optional(
+      Type.Union(
+        [
+          Type.Object(
+            { calls: Type.Optional(ProbationCalls), max_errors: Type.Optional(ProbationErrors) },
+            strict,
+          ),
+          Type.Literal(false),
+        ],
+        {
+          description:
+            "The same as plugins.probation for this plugin; false: a new version is on its own at once",
+        },
+      ),
+    ),
+    canary: Type.Optional(
+      Percentage({
+        description: "Share of requests that a new version gets until it is promoted or rolled back",
+      }),
+    ),
   },
   { ...strict, default: {} },
 )
@@ -216,6 +244,13 @@ const PluginsSchema = Type.Object(
       default: "250ms",
       description: "A plugin that keeps the event loop for longer is named in the log. 0ms: none is",
     }),
+    probation: Type.Object(
+      {
+        calls: { ...ProbationCalls, default: 50 },
+        max_errors: { ...ProbationErrors, default: 2 },
+      },
+      { ...strict, default: {} },
+    ),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },
   { ...strict, default: {} },

@@ -3,6 +3,7 @@ import { type TString, type TTransform, Type } from "@sinclair/typebox"
 const DURATION_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/
 const SIZE_BYTES = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 } as const
+const PERCENTAGE = /^(?!0+(?:\.0+)?%)\d{1,2}(?:\.\d+)?%$/
 const SIZE = /^(\d+(?:\.\d+)?)\s?(B|KB|MB|GB|KiB|MiB|GiB)$/
 
 /** `"250ms"`, `"30s"`, `"1m"`, `"2h"`, `"7d"` → milliseconds. Undefined when the text is no duration. */
@@ -42,6 +43,19 @@ export function Bytes(options: UnitOptions = {}): Unit {
   )
     .Decode((text) => parseSize(text) ?? 0)
     .Encode((bytes) => inLargestUnit(bytes, SIZE_BYTES))
+}
+
+/** A schema for text such as `"5%"`, more than nothing and less than all, that decodes to a share of 1. */
+export function Percentage(options: UnitOptions = {}): Unit {
+  return Type.Transform(
+    Type.String({
+      pattern: PERCENTAGE.source,
+      errorMessage: 'must be a percentage between 0% and 100%, such as "5%"',
+      ...options,
+    }),
+  )
+    .Decode((text) => Number.parseFloat(text) / 100)
+    .Encode((share) => `${Number((share * 100).toPrecision(12))}%`)
 }
 
 /** `600000` → `"10m"`: the largest unit that leaves a whole number. */

@@ -10,11 +10,8 @@ import { ownRoutes } from "./operations.ts"
 import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
-  const { fleet } = deps
-  return ownRoutes("admin-api")
-    .onBeforeHandle(function authorise({ exchange }) {
-      return authoriseAdmin(exchange, deps)
-    })
+  const { fleet, registry } = deps
+  return adminRoutes("admin-api", deps)
     .get("/admin/plugins", async () => {
       const plugins = (await gatherPlugins(deps)).map((info) => withHealth(info, deps))
       return jsonReply({ plugins, count: plugins.length })
@@ -39,7 +36,22 @@ export function adminApi(deps: HttpDeps) {
       await fleet.run({ op: "reload", name })
       return jsonReply({ message: "plugin reloaded", name })
     })
+    .post("/admin/plugins/:name/rollback", async ({ params: { name } }) => {
+      const { version } = await registry.rollback(name)
+      return jsonReply({ message: "plugin rolled back", name, version })
+    })
+    .post("/admin/plugins/:name/promote", async ({ params: { name } }) => {
+      const { version } = await registry.promote(name)
+      return jsonReply({ message: "plugin promoted", name, version })
+    })
     .use(cacheAdmin(deps))
+}
+
+/** Routes that are there for operators only. */
+export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
+  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
+    return authoriseAdmin(exchange, deps)
+  })
 }
 
 /** What is known of a provider's health; null for plugins that are not checked. */

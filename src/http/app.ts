@@ -10,6 +10,7 @@ import type { HttpDeps } from "./deps.ts"
 import { Exchange, requestIdOf } from "./exchange.ts"
 import { metricsApi, operations } from "./operations.ts"
 import { pluginApi } from "./plugin-api.ts"
+import { pluginConfigApi } from "./plugin-config-api.ts"
 import { errorReply } from "./reply.ts"
 
 /** Which routes a listener serves. */
@@ -35,7 +36,7 @@ export function createApp(surface: Surface, deps: HttpDeps) {
     })
     .use(operations(deps))
   if (surface !== "admin") app.use(clientApi(deps)).use(pluginApi(deps))
-  if (surface !== "client") app.use(adminApi(deps)).use(metricsApi(deps))
+  if (surface !== "client") app.use(adminApi(deps)).use(pluginConfigApi(deps)).use(metricsApi(deps))
 
   const methodsOf = routeTable(app.routes)
   return app.compile()

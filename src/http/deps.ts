@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts"
+import type { JsonObject } from "../config/edit.ts"
 import type { CallDeps } from "../pipeline/call.ts"
 import type { Fleet } from "../plugin/fleet.ts"
 import type { PointBook } from "../plugin/point.ts"
@@ -19,6 +20,8 @@ export interface HttpDeps extends Connections {
   readonly registry: PluginRegistry
   readonly fleet: Fleet
   readonly points: PointBook
+  /** Changes a plugin's settings by a JSON merge patch, in the config file too. */
+  configurePlugin(name: string, patch: JsonObject): Promise<void>
   /** The view that serves a request which arrives now. */
   view(): View
   /** Whether new requests are welcome: false before the start is over and while draining. */

@@ -67,6 +67,23 @@ export function openApi(version: string) {
         "name",
         "key",
       ]),
+      "/admin/plugins/{name}/rollback": post(
+        "rollBackPlugin",
+        "Drop the canary, or go back to the version before",
+      ),
+      "/admin/plugins/{name}/promote": post("promotePlugin", "Let the canary serve all requests"),
+      "/admin/plugins/{name}/schema": get(
+        "getPluginSchema",
+        "The JSON Schema of a plugin's settings",
+        ADMIN,
+        ["name"],
+      ),
+      "/admin/plugins/{name}/config": {
+        post: {
+          ...post("configurePlugin", "Change a plugin's settings, here and in the config file").post,
+          requestBody: { required: true, content: json(ref("PluginConfigPatch")) },
+        },
+      },
     },
     components: {
       securitySchemes: {
@@ -101,6 +118,17 @@ export function openApi(version: string) {
             dimensions: { type: ["integer", "null"], minimum: 1 },
           },
           additionalProperties: true,
+        },
+        PluginConfigPatch: {
+          type: "object",
+          required: ["config"],
+          properties: {
+            config: {
+              type: "object",
+              description: "A JSON merge patch (RFC 7386); null takes a setting away",
+            },
+          },
+          additionalProperties: false,
         },
         Error: {
           type: "object",

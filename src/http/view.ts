@@ -23,3 +23,23 @@ export interface View {
   readonly catalog: Catalog
   readonly settings: Settings
 }
+
+/**
+ * Draws, for a view whose snapshot has canaries, the view of one request. Each combination of canaries is compiled once,
+ * and forgotten with the view it belongs to.
+ */
+export function createCanaryViews(compile: (snapshot: Snapshot) => View): (view: View) => View {
+  let base: View | undefined
+  let compiled = new Map<Snapshot, View>()
+  return function drawView(view) {
+    const snapshot = view.snapshot.pick()
+    if (snapshot === view.snapshot) return view
+    if (base !== view) compiled = new Map()
+    base = view
+    const known = compiled.get(snapshot)
+    if (known !== undefined) return known
+    const drawn = compile(snapshot)
+    compiled.set(snapshot, drawn)
+    return drawn
+  }
+}

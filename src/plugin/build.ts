@@ -20,18 +20,18 @@ export class PluginBuilder {
   #directory: string | undefined
 
   /**
-   * Bundles a plugin's entry file. The artefact's path is one of two for each plugin, never a new one: Bun
-   * keeps something for ever for each path it imported. `keep` is the artefact that serves now; it and its
-   * source map stay as they are, so that its errors still name the right lines. `home` is the folder that the
-   * plugin's files have to lie in.
+   * Bundles a plugin's entry file. The artefact's path is one of four for each plugin, never a new one: Bun
+   * keeps something for ever for each path it imported. `keep` are the artefacts that may still be needed: of what
+   * serves, of the canary, of the version before. They and their source maps stay as they are, so that their errors
+   * still name the right lines. `home` is the folder that the plugin's files have to lie in.
    *
    * Two builds of one plugin must not overlap, nor a build and the import of the one before.
    * @throws GatewayError `plugin_load_failed` with file, line and column of every fault.
    */
-  async build(entry: string, keep?: string, home = dirname(entry)): Promise<BuiltPlugin> {
+  async build(entry: string, keep: readonly string[] = [], home = dirname(entry)): Promise<BuiltPlugin> {
     this.#directory ??= mkdtempSync(join(tmpdir(), `leapgate-${process.pid}-`))
     const outdir = join(this.#directory, slotName(entry))
-    const naming = keep === join(outdir, "a.mjs") ? "b.mjs" : "a.mjs"
+    const naming = SLOTS.find((slot) => !keep.includes(join(outdir, slot))) ?? LAST_SLOT
     const containment = containmentIn(home)
     let reader = createSourceReader(containment)
     for (let round = 1; round <= MAX_ROUNDS; round++) {
@@ -52,6 +52,10 @@ export class PluginBuilder {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true })
   }
 }
+
+/** One more than may be needed at a time. */
+const SLOTS: readonly string[] = ["a.mjs", "b.mjs", "c.mjs"]
+const LAST_SLOT = "d.mjs"
 
 const MAX_ROUNDS = 5
 

@@ -76,7 +76,7 @@ export class Catalogue {
 
   /** Of what serves; else of what was read last. */
   #integrity(record: PluginRecord): PluginIntegrityInfo {
-    const print = record.instance === undefined ? record.print : record.servingPrint
+    const print = record.instance === undefined ? record.print : record.release?.print
     if (print === undefined) return { sha256: null, locked: null }
     return { sha256: print.hash, locked: this.#lock.isAsListed(record, print) }
   }

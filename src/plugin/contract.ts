@@ -485,7 +485,7 @@ export interface Hooks {
   onError?(event: ErrorEvent, context: HookContext): Awaitable<void>
   /** Another provider was chosen than the one before. */
   onProviderSwitch?(event: ProviderSwitchEvent, context: HookContext): Awaitable<void>
-  /** A plugin was loaded, reloaded, enabled, disabled or unloaded. */
+  /** A plugin was loaded, reloaded, enabled, disabled or unloaded, or a new version tried, promoted or taken back. */
   onPluginLoad?(event: PluginLoadEvent, context: HookContext): Awaitable<void>
   onCacheEvent?(event: CacheEvent, context: HookContext): Awaitable<void>
   onMetric?(event: Metric, context: HookContext): Awaitable<void>
@@ -608,7 +608,19 @@ export interface PluginLoadEvent {
   readonly plugin: string
   readonly version: string
   readonly type: PluginType
-  readonly change: "loaded" | "reloaded" | "enabled" | "disabled" | "unloaded"
+  /**
+   * `canary_started`: this version serves a share of the requests, beside the one that serves the others.
+   * `promoted`: it serves all of them. `rolled_back`: a newer version was taken back, and this one serves again.
+   */
+  readonly change:
+    | "loaded"
+    | "reloaded"
+    | "enabled"
+    | "disabled"
+    | "unloaded"
+    | "canary_started"
+    | "promoted"
+    | "rolled_back"
   readonly generation: number
   readonly timestamp: number
 }

@@ -8,6 +8,7 @@ import { Lifetime } from "./lifetime.ts"
 import type { ModuleHost, PluginModule } from "./module-host.ts"
 import type { Monitor } from "./monitor.ts"
 import { checkFailurePolicy, resolveConfig } from "./plugin-config.ts"
+import type { ProbationRule } from "./probation.ts"
 import { type PluginServices, setupContext } from "./setup-context.ts"
 import { positionOf, positionText } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
@@ -32,6 +33,22 @@ export interface PluginSettings {
   /** The heap that its worker may use. */
   readonly workerMemoryBytes?: number | undefined
   readonly breaker?: BreakerEntry | undefined
+  /** False: a new version is on its own at once. Undefined: as for all plugins. */
+  readonly probation?: ProbationRule | false | undefined
+  /** Share of the requests, between 0 and 1, that a new version gets before it is promoted. */
+  readonly canary?: number | undefined
+}
+
+/** `canary`: tried by a share of the requests, beside what serves. */
+export type Role = "stable" | "canary"
+
+/** Whether a plugin would be set up alike with both. How a new version is brought in makes no difference to it. */
+export function isSameSetup(one: PluginSettings | undefined, other: PluginSettings | undefined): boolean {
+  return Bun.deepEquals(setupPart(one), setupPart(other))
+}
+
+function setupPart({ enabled, probation, canary, ...setup }: PluginSettings = NO_SETTINGS) {
+  return setup
 }
 
 interface InstanceOptions {
@@ -55,6 +72,15 @@ interface InstanceOptions {
 const DEFAULT_PRIORITY = 50
 const DEFAULT_CALL_TIMEOUT_MS = 5000
 
+/** What a plugin without an entry gets. */
+const NO_SETTINGS: PluginSettings = {
+  enabled: true,
+  config: {},
+  dependencies: [],
+  timeoutMs: DEFAULT_CALL_TIMEOUT_MS,
+  isolation: "inline",
+}
+
 export class PluginInstance<T extends PluginType = PluginType> {
   readonly name: string
   readonly version: string
@@ -72,6 +98,8 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Switched off by its breaker: the one property that every call looks at. */
   isOff = false
   breaker: Breaker | undefined
+  /** Points that are bound from now on are counted under it. */
+  role: Role = "stable"
   readonly #module: PluginModule
   readonly #lifetime: Lifetime
   readonly #outside: ModuleHost["outside"]
@@ -147,7 +175,7 @@ export class PluginInstance<T extends PluginType = PluginType> {
   /** Counts a call that failed, or was cut at its deadline. */
   failed(reason: string, kind: "error" | "timeout"): void {
     this.stats.recordError(reason, kind)
-    this.conduct.failed(reason, "call")
+    this.conduct.failed(reason, { kind })
   }
 
   /** Calls `fn` in the plugin's context, so that what it opens goes when the plugin goes. */

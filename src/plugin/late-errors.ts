@@ -27,7 +27,7 @@ export function createLateErrorHandler({ record, log, clock, conduct, stats }: L
   return function lateError(thrown: unknown): void {
     const reason = `outside a call: ${messageOf(thrown)}`
     stats()?.recordError(reason, "error")
-    conduct.failed(reason, "outside")
+    conduct.failed(reason, { place: "outside" })
     const nowMs = clock.monotonic()
     if (nowMs - loggedAtMs < LOG_INTERVAL_MS) {
       suppressed++

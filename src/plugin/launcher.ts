@@ -1,34 +1,33 @@
-/**
- * Brings one plugin's code to life and takes it out of service. All that a request can see changes in
- * `#settle` and `stop`, which are synchronous: between two of them the set of plugins is consistent.
- */
-import { GatewayError, messageOf } from "../errors.ts"
+/** Brings one plugin's code to life: reads it, sets it up, and hands it over to who decides what serves. */
+import { GatewayError } from "../errors.ts"
 import { DEFAULT_BREAKER } from "./breaker.ts"
 import type { PluginBuilder } from "./build.ts"
 import { Conduct } from "./conduct.ts"
-import type { PluginLoadEvent, PluginState } from "./contract.ts"
-import type { Generations } from "./generations.ts"
 import { guard } from "./guard.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLateErrorHandler } from "./late-errors.ts"
 import { createLimiter, type Limiter } from "./limiter.ts"
-import { loadPlugin } from "./loader.ts"
-import { isOfLock, type PluginLock } from "./plugin-lock.ts"
+import { loadPlugin, recallPlugin } from "./loader.ts"
+import type { PluginLock } from "./plugin-lock.ts"
 import type { PluginMetrics } from "./plugin-metrics.ts"
-import type { Candidate, PluginManifest, PluginRecord, RecordedError } from "./record.ts"
+import { type Candidate, isSameCode, type PluginManifest, type PluginRecord, type Release } from "./record.ts"
 import type { Roster } from "./roster.ts"
 import type { PluginServices } from "./setup-context.ts"
+import type { Stage } from "./stage.ts"
 import type { StatsBook } from "./stats.ts"
+import type { Succession } from "./succession.ts"
 
-type Change = PluginLoadEvent["change"]
-
-/** Whether to read code again: in any case, where its files changed, or where nothing of it serves. */
-export type ReadWhen = "always" | "if-changed" | "if-down"
+/**
+ * Whether to read code again: in any case, where its files changed, or where nothing of it serves. `for-settings`: in
+ * any case, but a version that was gone back to stays the one it is.
+ */
+export type ReadWhen = "always" | "if-changed" | "if-down" | "for-settings"
 
 interface LauncherOptions {
   readonly services: PluginServices
   readonly roster: Roster
-  readonly generations: Generations
+  readonly stage: Stage
+  readonly succession: Succession
   readonly builder: PluginBuilder
   readonly lock: PluginLock
   readonly stats: StatsBook
@@ -36,9 +35,6 @@ interface LauncherOptions {
   /** Plugins that are read or set up at a time. */
   readonly maxConcurrent: number
   readonly entry: (name: string) => PluginSettings | undefined
-  readonly onEvent: (event: PluginLoadEvent) => void
-  /** A plugin's counts are not wanted any more. */
-  readonly onForget: (plugin: string) => void
 }
 
 export class Launcher {
@@ -57,19 +53,31 @@ export class Launcher {
   async read(record: PluginRecord, when: ReadWhen, signal: AbortSignal): Promise<void> {
     if (when === "if-changed" && !(await record.isChanged())) return
     if (when === "if-down" && record.instance !== undefined) return
+    if (!this.#options.roster.has(record)) return
+    const { release } = record
+    const isRecall = when === "for-settings" && release?.isRecalled === true
+    try {
+      const candidate = await this.#open(record, isRecall ? release : undefined, signal)
+      if (signal.aborted) candidate.module.dispose()
+      signal.throwIfAborted()
+      record.offer(candidate)
+    } catch (thrown) {
+      throw signal.aborted ? signal.reason : this.#options.stage.fail(record, thrown)
+    }
+  }
+
+  /** Opens the code of a record: that of an earlier release, or as it is now. */
+  #open(record: PluginRecord, earlier: Release | undefined, signal: AbortSignal): Promise<Candidate> {
     const { services, builder, lock, roster } = this.#options
-    if (!roster.has(record)) return
     const { log, clock } = services
     const stats = () =>
       roster.owner(record.name) === record ? this.#options.stats.of(record.name) : undefined
     const conduct = new Conduct()
     const onLateError = createLateErrorHandler({ record, log, clock, conduct, stats })
     const options = { builder, lock, services, signal, conduct, onLateError }
-    try {
-      record.offer(await this.#limited(() => loadPlugin(record, options)))
-    } catch (thrown) {
-      throw signal.aborted ? signal.reason : this.fail(record, thrown)
-    }
+    return this.#limited(() =>
+      earlier === undefined ? loadPlugin(record, options) : recallPlugin(earlier, record, options),
+    )
   }
 
   /**
@@ -83,7 +91,7 @@ export class Launcher {
     try {
       record.isShadowed = !this.#options.roster.reserve(record, name)
     } catch (thrown) {
-      return this.fail(record, thrown)
+      return this.#options.stage.fail(record, thrown)
     }
     if (record.isShadowed) {
       record.manifest = record.plannedManifest
@@ -97,7 +105,7 @@ export class Launcher {
    * @throws GatewayError why that failed, which the record keeps: what served before serves on; or the signal's reason
    */
   async launch(record: PluginRecord, signal: AbortSignal): Promise<void> {
-    const { roster } = this.#options
+    const { roster, stage, succession } = this.#options
     if (!roster.has(record)) return record.dropCandidate()
     const conflict = this.claim(record)
     if (conflict !== undefined) throw conflict
@@ -106,11 +114,13 @@ export class Launcher {
     const { manifest, module } = candidate
     if (!roster.isEnabled(record, manifest.name)) {
       module.dispose()
-      return this.#settle(record, candidate)
+      return stage.settle(record, candidate)
     }
+    const settings = this.#options.entry(manifest.name)
     let instance: PluginInstance
     try {
-      instance = await this.#setUp(record, candidate, signal)
+      record.settings = settings
+      instance = await this.#setUp(record, candidate, settings, signal)
     } catch (thrown) {
       throw this.#giveUp(record, candidate, signal, thrown)
     }
@@ -120,22 +130,55 @@ export class Launcher {
       await instance.dispose()
       throw this.#giveUp(record, candidate, signal, unmet)
     }
-    this.#settle(record, candidate, instance)
+    const isSuccessor = record.instance?.name === manifest.name
+    if (isSuccessor) succession.succeed(record, candidate, { instance, settings })
+    else stage.settle(record, candidate, { instance, settings })
+  }
+
+  /**
+   * Sets the version before up once more, and goes back to it. Where only its settings were others, it gets those;
+   * different code gets the settings of now.
+   * @throws GatewayError why that failed, or the signal's reason: then what served before serves on
+   */
+  async recall(record: PluginRecord, signal: AbortSignal): Promise<void> {
+    const { previous, release } = record
+    if (previous === undefined || release === undefined) {
+      throw new GatewayError("plugin_conflict", `there is no earlier version of plugin "${record.name}"`)
+    }
+    const candidate = await this.#open(record, previous, signal)
+    let instance: PluginInstance | undefined
+    try {
+      const settings = isSameCode(previous, release)
+        ? previous.settings
+        : this.#options.entry(candidate.manifest.name)
+      instance = await this.#setUp(record, candidate, settings, signal)
+      signal.throwIfAborted()
+      if (record.previous !== previous) {
+        throw new GatewayError("plugin_conflict", `plugin "${record.name}" changed while it was rolled back`)
+      }
+      this.#options.succession.recall(record, candidate, { instance, settings })
+    } catch (thrown) {
+      await instance?.dispose()
+      candidate.module.dispose()
+      throw signal.aborted ? signal.reason : thrown
+    }
   }
 
   #giveUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal, thrown: unknown): unknown {
     candidate.module.dispose()
-    if (!signal.aborted) return this.fail(record, thrown, candidate)
+    if (!signal.aborted) return this.#options.stage.fail(record, thrown, candidate)
     this.#options.roster.release(record)
     return signal.reason
   }
 
-  async #setUp(record: PluginRecord, candidate: Candidate, signal: AbortSignal): Promise<PluginInstance> {
-    const { services, roster, entry } = this.#options
-    const { definition, module, manifest, artefact, conduct, onLateError } = candidate
-    const settings = entry(manifest.name)
-    record.settings = settings
-    const obstacle = roster.unmet(manifest) ?? this.#misfit(manifest) ?? unsupported(manifest, settings)
+  async #setUp(
+    record: PluginRecord,
+    { definition, module, manifest, artefact, conduct, onLateError }: Candidate,
+    settings: PluginSettings | undefined,
+    signal: AbortSignal,
+  ): Promise<PluginInstance> {
+    const { services, roster } = this.#options
+    const obstacle = roster.misfit(manifest) ?? unsupported(manifest, settings)
     if (obstacle !== undefined) throw obstacle
     const stats = this.#options.stats.of(manifest.name)
     const { source, files } = record
@@ -166,155 +209,6 @@ export class Launcher {
     })
     return instance
   }
-
-  #misfit(manifest: PluginManifest): GatewayError | undefined {
-    const [broken] = this.#options.roster.brokenBy(manifest)
-    if (broken === undefined) return undefined
-    const { name, version } = manifest
-    return new GatewayError(
-      "plugin_dependency_failed",
-      `plugin "${name}" ${version} is not the version of "${name}" that plugin "${broken.name}" needs; update "${broken.name}" with it`,
-    )
-  }
-
-  /** Makes a read plugin known under its name, with what serves of it, in the place of what did before. */
-  #settle(record: PluginRecord, { manifest, artefact, print }: Candidate, instance?: PluginInstance): void {
-    const { roster, generations, metrics, services } = this.#options
-    const { name: oldName, instance: superseded } = record
-    const isKnown = roster.owner(oldName) === record && oldName === manifest.name
-    const displaced = roster.own(record, manifest.name)
-    const removed = [superseded, displaced?.instance].filter((old) => old !== undefined)
-    for (const old of removed) metrics.stops(old)
-    if (displaced !== undefined) this.#displace(displaced)
-    record.manifest = manifest
-    record.artefact = artefact
-    record.servingPrint = print
-    record.error = undefined
-    record.instance = instance
-    if (instance !== undefined) {
-      record.loadedAtMs = services.clock.now()
-      record.generation = generations.replace(removed, instance)
-      metrics.serves(instance)
-    } else if (removed.length > 0) generations.replace(removed)
-    this.#enter(record, instance === undefined ? restingState(record) : "active")
-
-    if (superseded !== undefined && oldName !== manifest.name) this.#tell(superseded, "unloaded")
-    this.#forgetUnused(oldName)
-    if (instance !== undefined) this.#tell(instance, changeOf(removed, isKnown, manifest.name))
-    this.#stopOrphans()
-  }
-
-  /** Another source has taken the name of this one. */
-  #displace(record: PluginRecord): void {
-    record.instance = undefined
-    record.dropCandidate()
-    if (record.isFileGone) this.#options.roster.remove(record)
-    else record.isShadowed = true
-  }
-
-  /** Takes plugins out of service in one step, and with them those that cannot stay without them. */
-  stop(records: readonly PluginRecord[], change: "disabled" | "unloaded", reason?: string): void {
-    const { roster, generations, metrics } = this.#options
-    const orphans = roster.orphans(records)
-    const stopped = [...orphans, ...records].flatMap((record) => {
-      const { instance } = record
-      record.instance = undefined
-      return instance === undefined
-        ? []
-        : [{ instance, change: orphans.includes(record) ? "disabled" : change }]
-    })
-    if (stopped.length > 0) generations.replace(stopped.map(({ instance }) => instance))
-    for (const record of records) {
-      if (reason !== undefined) record.error = this.#recorded(new GatewayError("plugin_failed", reason))
-      else if (record.manifest !== undefined) record.error = undefined
-      if (change === "unloaded") {
-        record.dropCandidate()
-        roster.remove(record)
-      }
-      this.#enter(record, change === "unloaded" ? "unloaded" : restingState(record))
-    }
-    for (const record of orphans) this.#note(record, record.manifest && roster.unmet(record.manifest))
-    for (const { instance, change } of stopped) {
-      metrics.stops(instance)
-      this.#tell(instance, change)
-    }
-    for (const { name } of records) this.#forgetUnused(name)
-  }
-
-  #stopOrphans(): void {
-    this.stop([], "disabled")
-  }
-
-  /** Records why a plugin cannot be loaded. What serves, serves on. */
-  fail(record: PluginRecord, thrown: unknown, candidate = record.takeCandidate()): GatewayError {
-    this.#options.roster.release(record)
-    candidate?.module.dispose()
-    if (candidate !== undefined && record.instance === undefined) {
-      const { name } = record
-      record.manifest = candidate.manifest
-      this.#options.roster.rename(record, candidate.manifest.name)
-      this.#forgetUnused(name)
-    }
-    const error = this.#note(record, thrown)
-    this.#stopOrphans()
-    return error
-  }
-
-  #note(record: PluginRecord, thrown: unknown): GatewayError {
-    const { services, metrics } = this.#options
-    const error = toLoadError(thrown, record)
-    const isNews = record.error?.message !== error.message
-    record.error = this.#recorded(error)
-    if (record.instance === undefined) this.#enter(record, "error")
-    if (!isNews || isOfLock(error)) return error
-    if (record.instance !== undefined) metrics.reload(record.name, "failure")
-    const what =
-      record.instance === undefined
-        ? "a plugin is not active"
-        : "a plugin was not reloaded; its last version serves on"
-    const { code, message, details, cause } = error
-    // The gateway's own stack says nothing; that of the plugin's error does.
-    const reason = cause === undefined ? { message, details } : { message, details, cause }
-    services.log.error(what, { plugin: record.name, source: record.source, code, reason })
-    return error
-  }
-
-  #recorded({ code, message, details }: GatewayError): RecordedError {
-    return { code, message, details, at: this.#options.services.clock.now() }
-  }
-
-  #enter(record: PluginRecord, state: PluginState): void {
-    const { roster, metrics } = this.#options
-    record.state = state
-    if (roster.find(record.name) === record) metrics.state(record.name, state)
-  }
-
-  /** Drops the counts of a name that nobody has any more; another file may have it, or want it. */
-  #forgetUnused(plugin: string): void {
-    if (this.#options.roster.find(plugin) !== undefined) return
-    this.#options.stats.forget(plugin)
-    this.#options.metrics.forget(plugin)
-    this.#options.onForget(plugin)
-  }
-
-  #tell({ name: plugin, version, type }: PluginInstance, change: Change): void {
-    const { services, generations, metrics, onEvent } = this.#options
-    const { generation } = generations.current
-    metrics.generation(generation)
-    if (change === "reloaded") metrics.reload(plugin, "success")
-    services.log.info(`plugin ${change}`, { plugin, version, generation })
-    onEvent({ plugin, version, type, change, generation, timestamp: services.clock.now() })
-  }
-}
-
-function changeOf(superseded: readonly PluginInstance[], isKnown: boolean, name: string): Change {
-  if (superseded.some((instance) => instance.name === name)) return "reloaded"
-  return isKnown ? "enabled" : "loaded"
-}
-
-function restingState({ loadedAtMs, manifest }: PluginRecord): PluginState {
-  if (manifest === undefined) return "error"
-  return loadedAtMs === undefined ? "loaded" : "inactive"
 }
 
 /** What a plugin calls by itself in a worker, the gateway would have to call in it: a stream, or a request. */
@@ -327,9 +221,4 @@ function unsupported(
     "plugin_unsupported",
     `plugins.configs.${name}.isolation is "worker", which a provider plugin cannot have, because its streams cannot leave a worker; middleware, router, cache, auth, monitoring and transform plugins can. Set it to "inline"`,
   )
-}
-
-function toLoadError(thrown: unknown, record: PluginRecord): GatewayError {
-  if (thrown instanceof GatewayError) return thrown
-  return new GatewayError("plugin_load_failed", `${record.source}: ${messageOf(thrown)}`, { cause: thrown })
 }

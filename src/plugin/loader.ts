@@ -2,10 +2,13 @@
 import { GatewayError, messageOf } from "../errors.ts"
 import type { BuiltPlugin, PluginBuilder } from "./build.ts"
 import type { Conduct } from "./conduct.ts"
+import type { PluginDefinition } from "./contract.ts"
+import type { PluginModule } from "./module-host.ts"
 import type { PluginLock } from "./plugin-lock.ts"
-import { type Candidate, manifestOf, type PluginRecord } from "./record.ts"
+import { type Candidate, manifestOf, type PluginRecord, type Release } from "./record.ts"
 import type { PluginServices } from "./setup-context.ts"
 import { positionOf, positionText } from "./source-position.ts"
+import type { SourcePrint } from "./source-print.ts"
 import { checkDefinition } from "./validate.ts"
 
 interface LoadOptions {
@@ -24,38 +27,70 @@ interface LoadOptions {
  * @throws GatewayError `plugin_load_failed`, `plugin_integrity`, `plugin_invalid`, or the signal's reason
  */
 export async function loadPlugin(record: PluginRecord, options: LoadOptions): Promise<Candidate> {
-  const { module, artefact, print } = await openModule(record, options)
-  const { conduct, onLateError } = options
+  if (record.definition !== undefined) return adopt(record.definition, record, options)
+  const { artefact, ...print } = await buildOf(record, options.builder).catch((thrown) => {
+    // Which files it would be made of is not known, so every look at the directory tries it again.
+    record.print = undefined
+    throw thrown
+  })
+  options.signal.throwIfAborted()
+  record.print = print
+  await options.lock.assertListed(record, print)
+  options.signal.throwIfAborted()
+  return importArtefact(artefact, print, record, options)
+}
+
+/** Opens the code of a version that was set up before, as it was then. @throws GatewayError as `loadPlugin` */
+export async function recallPlugin(
+  { artefact, print }: Release,
+  record: PluginRecord,
+  options: LoadOptions,
+): Promise<Candidate> {
+  if (artefact !== undefined) return importArtefact(artefact, print, record, options)
+  if (record.definition !== undefined) return adopt(record.definition, record, options)
+  throw new GatewayError("internal_error", `nothing is left of plugin "${record.name}" to go back to`)
+}
+
+function adopt(definition: PluginDefinition, record: PluginRecord, options: LoadOptions): Candidate {
+  const { services, onLateError: onError } = options
+  const module = services.moduleHost.adopt(definition, { onError })
+  return candidateOf(module, { artefact: undefined, print: undefined, isRecalled: false }, record, options)
+}
+
+async function importArtefact(
+  artefact: string,
+  print: SourcePrint | undefined,
+  record: PluginRecord,
+  options: LoadOptions,
+): Promise<Candidate> {
+  const module = await importModule(artefact, record, options)
+  const isRecalled = print?.hash !== record.print?.hash
+  return candidateOf(module, { artefact, print, isRecalled }, record, options)
+}
+
+function candidateOf(
+  module: PluginModule,
+  code: Pick<Candidate, "artefact" | "print" | "isRecalled">,
+  { source }: PluginRecord,
+  { conduct, onLateError }: LoadOptions,
+): Candidate {
   try {
-    const definition = checkDefinition(module.exports, record.source)
-    return { definition, module, artefact, print, manifest: manifestOf(definition), conduct, onLateError }
+    const definition = checkDefinition(module.exports, source)
+    return { ...code, definition, module, manifest: manifestOf(definition), conduct, onLateError }
   } catch (thrown) {
     module.dispose()
     throw thrown
   }
 }
 
-async function openModule(
+async function importModule(
+  artefact: string,
   record: PluginRecord,
-  { builder, lock, services, signal, onLateError: onError }: LoadOptions,
-): Promise<Pick<Candidate, "module" | "artefact" | "print">> {
-  if (record.definition !== undefined) {
-    const module = services.moduleHost.adopt(record.definition, { onError })
-    return { module, artefact: undefined, print: undefined }
-  }
-  const { artefact, ...print } = await buildOf(record, builder).catch((thrown) => {
-    // Which files it would be made of is not known, so every look at the directory tries it again.
-    record.print = undefined
-    throw thrown
-  })
-  signal.throwIfAborted()
-  record.print = print
-  await lock.assertListed(record, print)
-  signal.throwIfAborted()
+  { services, signal, onLateError: onError }: LoadOptions,
+): Promise<PluginModule> {
   const limit = importLimit(record, services, signal)
   try {
-    const module = await services.moduleHost.import(artefact, { onError, signal: limit.signal })
-    return { module, artefact, print }
+    return await services.moduleHost.import(artefact, { onError, signal: limit.signal })
   } catch (thrown) {
     throw limit.signal.aborted ? thrown : importError(thrown, record)
   } finally {
@@ -64,9 +99,9 @@ async function openModule(
 }
 
 async function buildOf(record: PluginRecord, builder: PluginBuilder): Promise<BuiltPlugin> {
-  const { source, artefact, home } = record
+  const { source, artefacts, home } = record
   if (record.package?.obstacle !== undefined) throw record.package.obstacle
-  return builder.build(source, artefact, home)
+  return builder.build(source, artefacts, home)
 }
 
 /** Importing a plugin should do nothing, but its top level may wait for something that never comes. */

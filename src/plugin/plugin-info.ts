@@ -1,7 +1,8 @@
 /** What the admin API tells about a plugin; snake_case, as it goes over the wire. */
+import type { ErrorCode } from "../errors.ts"
 import type { Trip } from "./breaker.ts"
 import type { PluginState, PluginType } from "./contract.ts"
-import type { PluginRecord, RecordedError } from "./record.ts"
+import type { Canary, PluginRecord, RecordedError } from "./record.ts"
 import type { PluginStats } from "./stats.ts"
 
 export interface PluginInfo {
@@ -26,10 +27,25 @@ export interface PluginInfo {
   /** The generation with which the version that serves came. */
   readonly generation: number | null
   readonly priority: number | null
+  /** What a rollback would go back to. */
+  readonly previous_version: string | null
+  /** A newer version was rolled back: the file, or the configuration, is not what serves. */
+  readonly serves_previous: boolean
+  readonly canary: CanaryInfo | null
   readonly metadata: Readonly<Record<string, unknown>>
   readonly dependencies: Readonly<Record<string, string>>
   /** Where several processes serve: each one's view. */
   readonly processes?: readonly ProcessInfo[]
+}
+
+/** A new version that is tried by a share of the requests. */
+interface CanaryInfo {
+  readonly version: string
+  /** Between 0 and 1. */
+  readonly share: number
+  readonly calls: number
+  readonly errors: number
+  readonly loaded_at: string
 }
 
 export interface ProcessInfo {
@@ -59,7 +75,7 @@ export interface PluginMetricsInfo {
 }
 
 interface PluginErrorInfo {
-  readonly code: string
+  readonly code: ErrorCode
   readonly message: string
   readonly at: string
   /** For faults in the source: `{ errors: [{ file, line, column, message }] }`. */
@@ -96,6 +112,9 @@ export function describePlugin(facts: PluginFacts): PluginInfo {
     integrity,
     generation: record.generation ?? null,
     priority: instance?.priority ?? null,
+    previous_version: record.previous?.manifest.version ?? null,
+    serves_previous: record.release?.isRecalled ?? false,
+    canary: record.canary === undefined ? null : describeCanary(record.canary),
     metadata: manifest?.metadata ?? {},
     dependencies,
   }
@@ -105,6 +124,16 @@ function tripped({ reason, untilMs, at }: Trip): RecordedError {
   const until = new Date(untilMs).toISOString()
   const message = `it kept failing and is switched off until ${until}, when one call is let through; the last failure: ${reason}`
   return { code: "plugin_failed", message, at, details: { until } }
+}
+
+function describeCanary({ instance, release, share }: Canary): CanaryInfo {
+  return {
+    version: instance.version,
+    share,
+    calls: instance.conduct.calls,
+    errors: instance.conduct.failures,
+    loaded_at: new Date(release.loadedAtMs).toISOString(),
+  }
 }
 
 function describeStats({

@@ -25,15 +25,14 @@ export interface PointDeps {
   readonly log: Logger
   readonly metrics: MetricStore
   readonly watchdog?: Watchdog | undefined
-  /** Switches a plugin off, for `on_error: disable`. */
-  disable(plugin: string, reason: string): void
+  /** Takes a version of a plugin out of service, for `on_error: disable`. */
+  withdraw(instance: PluginInstance, reason: string): void
 }
 
 interface PointRecord {
   readonly plugin: string
   readonly point: string
   readonly stats: PointStats
-  readonly duration: Histogram
   readonly watched: Watched
   readonly failures: { loggedAtMs: number; suppressed: number }
 }
@@ -58,7 +57,6 @@ export class PointBook {
         point,
         stats: { calls: 0, errors: 0, timeouts: 0, totalTimeMs: 0 },
         watched: this.watchdog.watch(plugin, point),
-        duration: this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook: point }),
         failures: { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 },
       }
       this.#records.set(key, record)
@@ -73,11 +71,18 @@ export class PointBook {
       points = new Map()
       this.#bound.set(instance, points)
     }
-    const known = points.get(point)
+    // A canary that is promoted is counted elsewhere from then on.
+    const key = `${instance.role} ${point}`
+    const known = points.get(key)
     if (known !== undefined) return known as P
     const made = make()
-    points.set(point, made)
+    points.set(key, made)
     return made
+  }
+
+  /** Where one version's runs of a point are measured. */
+  duration({ name: plugin, version, role }: PluginInstance, hook: string): Histogram {
+    return this.deps.metrics.histogram("gateway.hook.duration", { plugin, hook, version, role })
   }
 
   records(): Iterable<PointRecord> {
@@ -116,6 +121,7 @@ export class PluginPoint<A extends unknown[], R> {
   readonly #onFailure: OnFailure
   readonly #result: ResultCheck
   readonly #record: PointRecord
+  readonly #duration: Histogram
   readonly #deps: PointDeps
   readonly #watchdog: Watchdog
 
@@ -126,6 +132,7 @@ export class PluginPoint<A extends unknown[], R> {
     this.#onFailure = onFailure
     this.#result = result
     this.#record = book.record(instance.name, name)
+    this.#duration = book.duration(instance, name)
     this.#deps = book.deps
     this.#watchdog = book.watchdog
   }
@@ -220,10 +227,10 @@ export class PluginPoint<A extends unknown[], R> {
   }
 
   #done(elapsedMs: number, thrown?: unknown): void {
-    const { stats, duration } = this.#record
+    const { stats } = this.#record
     stats.calls++
     stats.totalTimeMs += elapsedMs
-    duration.record(elapsedMs / 1000)
+    this.#duration.record(elapsedMs / 1000)
     this.instance.called(elapsedMs)
     this.instance.record(this.name, elapsedMs, thrown)
   }
@@ -257,7 +264,7 @@ export class PluginPoint<A extends unknown[], R> {
     this.instance.failed(`${this.name}: ${message}`, kind)
     this.#report(thrown)
     if (this.instance.failurePolicy === "disable") {
-      this.#deps.disable(this.instance.name, `${this.name} failed: ${message}`)
+      this.#deps.withdraw(this.instance, `${this.name} failed: ${message}`)
     }
   }
 

@@ -1,11 +1,12 @@
 /** One source of a plugin, a file or a bundled definition, and what is known about it. */
 import type { TObject } from "@sinclair/typebox"
-import { GatewayError } from "../errors.ts"
+import { type ErrorCode, GatewayError } from "../errors.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition, PluginState, PluginType } from "./contract.ts"
-import type { PluginInstance, PluginSettings } from "./instance.ts"
+import { isSameSetup, type PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLimiter } from "./limiter.ts"
 import type { PluginModule } from "./module-host.ts"
+import type { Probation } from "./probation.ts"
 import { hashOf, type SourcePrint } from "./source-print.ts"
 
 /** What a definition says, without its code. */
@@ -20,21 +21,45 @@ export interface PluginManifest {
   readonly config: TObject | undefined
 }
 
+/** Where code came from: enough to import it once more. */
+interface Code {
+  readonly manifest: PluginManifest
+  /** Undefined, like its print, where the gateway imported the plugin itself. */
+  readonly artefact: string | undefined
+  /** What it was made of. */
+  readonly print: SourcePrint | undefined
+  /** Older code than what was read last: it was gone back to. */
+  readonly isRecalled: boolean
+}
+
 /** Code that was read and checked, and waits for its setup. */
-export interface Candidate {
+export interface Candidate extends Code {
   readonly definition: PluginDefinition
   readonly module: PluginModule
-  readonly manifest: PluginManifest
-  readonly artefact: string | undefined
-  /** What it was made of; undefined for a bundled one. */
-  readonly print: SourcePrint | undefined
   readonly conduct: Conduct
   /** Told what the plugin's code throws when nobody waits for it. */
   readonly onLateError: (thrown: unknown) => void
 }
 
+/** One version of a plugin that was set up. */
+export interface Release extends Code {
+  readonly settings: PluginSettings | undefined
+  /** Milliseconds since the epoch. */
+  readonly loadedAtMs: number
+}
+
+/** A version that is tried by a share of the requests, beside the one that serves. */
+export interface Canary {
+  readonly release: Release
+  readonly instance: PluginInstance
+  /** Between 0 and 1. */
+  readonly share: number
+  /** Undefined once it is passed, or where there is none. */
+  probation: Probation | undefined
+}
+
 export interface RecordedError {
-  readonly code: string
+  readonly code: ErrorCode
   readonly message: string
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -77,13 +102,19 @@ export class PluginRecord {
   state: PluginState = "loaded"
   /** What serves now. */
   instance: PluginInstance | undefined
+  /** Of what serves now. */
+  release: Release | undefined
+  /** Runs until what serves has proved itself; for as long the version before is held. */
+  probation: Probation | undefined
+  /** The last good version before what serves. */
+  previous: Release | undefined
+  /** The instance of `previous`, out of service and alive. */
+  held: PluginInstance | undefined
+  canary: Canary | undefined
   /** Of what serves now, or of what was read last where nothing serves. */
   manifest: PluginManifest | undefined
-  artefact: string | undefined
   /** The sources that were read last, whatever came of them; undefined where they have to be read again. */
   print: SourcePrint | undefined
-  /** What the version that serves was made of. */
-  servingPrint: SourcePrint | undefined
   /** The settings of the last attempt to set it up. */
   settings: PluginSettings | undefined
   error: RecordedError | undefined
@@ -94,6 +125,7 @@ export class PluginRecord {
   /** A directory plugin with the same name stands before this bundled one. */
   isShadowed = false
   #candidate: Candidate | undefined
+  #tasks = 0
   #wanted = new AbortController()
   readonly #inTurn = createLimiter(1)
 
@@ -118,6 +150,12 @@ export class PluginRecord {
     return this.#candidate?.manifest ?? this.manifest
   }
 
+  /** The built files that may still be needed. */
+  get artefacts(): readonly string[] {
+    const releases = [this.release, this.previous, this.canary?.release]
+    return releases.flatMap((release) => release?.artefact ?? [])
+  }
+
   get hasCandidate(): boolean {
     return this.#candidate !== undefined
   }
@@ -133,22 +171,61 @@ export class PluginRecord {
     return candidate
   }
 
-  /** Runs work on this plugin's code, one after another. Its signal aborts when its outcome is not wanted any more. */
-  work<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { signal } = this.#wanted
-    return this.#inTurn(async () => {
-      signal.throwIfAborted()
-      return task(signal)
-    })
+  /** Whether work on it is under way, or waits for its turn. */
+  get isBusy(): boolean {
+    return this.#tasks > 0
   }
 
-  /** Ends all work that was asked for so far: it rejects with this reason. What was read by it may be lost. */
+  /** Runs work on this plugin's code, one after another. Its signal aborts when its outcome is not wanted any more. */
+  async work<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { signal } = this.#wanted
+    this.#tasks++
+    try {
+      return await this.#inTurn(async () => {
+        signal.throwIfAborted()
+        return task(signal)
+      })
+    } finally {
+      this.#tasks--
+    }
+  }
+
+  /** Ends all work that was asked for so far, as `interrupt` does. What was read by it may be lost, so it is read again. */
   cut(why: string): void {
     this.print = undefined
+    this.interrupt(why)
+  }
+
+  /** Ends all work that was asked for so far: it rejects with this reason. */
+  interrupt(why: string): void {
     this.#wanted.abort(
       new GatewayError("plugin_conflict", `loading plugin "${this.name}" was stopped: ${why}`),
     )
     this.#wanted = new AbortController()
+  }
+
+  dropCanary(): void {
+    this.canary?.probation?.end()
+    this.canary = undefined
+  }
+
+  /** What serves is older than what was tried. */
+  rejectCanary(): void {
+    this.dropCanary()
+    if (this.release !== undefined) this.release = { ...this.release, isRecalled: true }
+  }
+
+  /** Takes everything of it out of service. Returns what served. */
+  clear(): PluginInstance | undefined {
+    const { instance } = this
+    this.probation?.end()
+    this.dropCanary()
+    this.instance = undefined
+    this.release = undefined
+    this.probation = undefined
+    this.previous = undefined
+    this.held = undefined
+    return instance
   }
 
   dropCandidate(): void {
@@ -160,6 +237,15 @@ export class PluginRecord {
     if (this.definition !== undefined) return this.manifest === undefined
     return this.print === undefined || (await hashOf(this.print.inputs)) !== this.print.hash
   }
+}
+
+export function isSameCode(one: Code, other: Code): boolean {
+  return one.print?.hash === other.print?.hash
+}
+
+/** Whether one is the other, set up once more. */
+export function isSameRelease(one: Release, other: Release): boolean {
+  return isSameCode(one, other) && isSameSetup(one.settings, other.settings)
 }
 
 export function manifestOf(definition: PluginDefinition): PluginManifest {

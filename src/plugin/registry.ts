@@ -13,7 +13,8 @@
  * - `unloaded`: gone
  *
  * Code is read and set up in turn for each plugin, whoever asks; a plugin that is slow there delays no other,
- * and no request. What requests see changes in one synchronous step.
+ * and no request. What requests see changes in one synchronous step (`stage.ts`); how one version follows another,
+ * and how it is taken back, is in `succession.ts`.
  */
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
@@ -27,9 +28,10 @@ import type { BreakerSettings } from "./breaker.ts"
 import { PluginBuilder } from "./build.ts"
 import type { CallRecorder } from "./call-recorder.ts"
 import { Catalogue, type LoadReport, type LockablePlugin } from "./catalogue.ts"
+import { Chronicle } from "./chronicle.ts"
 import type { CacheEvent, Metric, PluginLoadEvent, PluginState, PluginType } from "./contract.ts"
 import { Generations } from "./generations.ts"
-import type { PluginInstance, PluginSettings } from "./instance.ts"
+import { isSameSetup, type PluginInstance, type PluginSettings } from "./instance.ts"
 import { Launcher, type ReadWhen } from "./launcher.ts"
 import { createLimiter } from "./limiter.ts"
 import type { ModuleHost } from "./module-host.ts"
@@ -37,12 +39,15 @@ import type { PluginInfo } from "./plugin-info.ts"
 import { PluginLock } from "./plugin-lock.ts"
 import { PluginMetrics } from "./plugin-metrics.ts"
 import type { PointBook } from "./point.ts"
+import type { ProbationRule } from "./probation.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
 import { Rollout } from "./rollout.ts"
 import { type Overrides, Roster } from "./roster.ts"
 import type { Snapshot } from "./snapshot.ts"
 import { type BundledPlugin, PluginSources } from "./sources.ts"
+import { Stage } from "./stage.ts"
 import { StatsBook } from "./stats.ts"
+import { Succession } from "./succession.ts"
 
 interface RegistryOptions {
   readonly log: Logger
@@ -68,6 +73,10 @@ interface RegistryOptions {
   readonly spawnWorker?: (() => Worker) | undefined
   /** What the configuration says about a plugin now. */
   readonly entry: (name: string) => PluginSettings | undefined
+  /** The probation of new versions, for plugins whose settings do not say; none where it is undefined. */
+  readonly probation: () => ProbationRule | undefined
+  /** 0 to 1, evenly: what draws the requests of canaries. */
+  readonly random: () => number
   /** Told of each new snapshot before anything of the old one goes. */
   readonly onSwap: (snapshot: Snapshot) => void
   readonly onEvent: (event: PluginLoadEvent) => void
@@ -91,6 +100,8 @@ export class PluginRegistry {
   readonly #roster: Roster
   readonly #generations: Generations
   readonly #launcher: Launcher
+  readonly #stage: Stage
+  readonly #succession: Succession
   readonly #rollout: Rollout
   readonly #sources: PluginSources
   readonly #catalogue: Catalogue
@@ -103,28 +114,23 @@ export class PluginRegistry {
     const { watchdog } = options.points
     const services = { ...options, watchdog, directory: resolve(options.directory) }
     const metrics = new PluginMetrics(options.metrics)
-    const stats = new StatsBook(options.clock, (plugin, counts) => metrics.track(plugin, counts))
+    const stats = new StatsBook(options.clock)
     const roster = new Roster(options)
     const generations = new Generations(options)
     const onForget = (plugin: string) => options.points.forget(plugin)
-    const builder = this.#builder
     const lock = new PluginLock(services)
-    const launcher = new Launcher({
-      ...options,
-      services,
-      roster,
-      generations,
-      builder,
-      lock,
-      stats,
-      metrics,
-      onForget,
-    })
+    const shared = { ...options, services, roster, generations, lock, stats, metrics, onForget }
+    const chronicle = new Chronicle(shared)
+    const stage = new Stage({ ...shared, chronicle })
+    const succession = new Succession({ ...shared, chronicle, stage })
+    const launcher = new Launcher({ ...shared, stage, succession, builder: this.#builder })
     this.#options = services
     this.#roster = roster
     this.#generations = generations
     this.#launcher = launcher
-    this.#rollout = new Rollout({ roster, launcher, clock: options.clock })
+    this.#stage = stage
+    this.#succession = succession
+    this.#rollout = new Rollout({ roster, launcher, stage, clock: options.clock })
     this.#sources = new PluginSources({ ...services, lock, roster })
     this.#catalogue = new Catalogue({ roster, stats, lock })
   }
@@ -228,7 +234,7 @@ export class PluginRegistry {
     try {
       await this.#load(record, "always")
     } catch (thrown) {
-      this.#asHost(() => this.#launcher.stop([record], "unloaded"))
+      this.#asHost(() => this.#stage.stop([record], "unloaded"))
       throw thrown
     }
     return this.#catalogue.info(record)
@@ -244,7 +250,7 @@ export class PluginRegistry {
     const record = this.#catalogue.find(name)
     this.#assertNotNeeded(record, options)
     record.cut("it was removed")
-    this.#asHost(() => this.#launcher.stop([record], "unloaded"))
+    this.#asHost(() => this.#stage.stop([record], "unloaded"))
     await this.#wakeOthers()
   }
 
@@ -273,7 +279,7 @@ export class PluginRegistry {
     this.#assertNotNeeded(record, options)
     this.#roster.setEnabled(record, name, false)
     record.cut("it was switched off")
-    this.#asHost(() => this.#launcher.stop([record], "disabled", reason))
+    this.#asHost(() => this.#stage.stop([record], "disabled", reason))
     return this.#catalogue.info(record)
   }
 
@@ -287,22 +293,71 @@ export class PluginRegistry {
     return this.#catalogue.info(record)
   }
 
+  /**
+   * Goes back to the version before: at once where that is still alive, or where the new one is a canary. The file is
+   * not read again until it changes, or a reload is asked for.
+   * @throws GatewayError `plugin_not_found`, `plugin_conflict`, or why the version before cannot be set up once more
+   */
+  async rollback(name: string): Promise<PluginInfo> {
+    const record = this.#catalogue.find(name)
+    await this.#asHost(async () => {
+      const isDone = this.#succession.rollBack(record)
+      record.interrupt("it was rolled back")
+      record.dropCandidate()
+      if (!isDone) await record.work((signal) => this.#launcher.recall(record, signal))
+    })
+    await this.#wakeOthers()
+    return this.#catalogue.info(record)
+  }
+
+  /**
+   * Puts the canary of a plugin in the place of the version that serves.
+   * @throws GatewayError `plugin_not_found`; `plugin_conflict` where there is no canary, or it does not fit
+   */
+  async promote(name: string): Promise<PluginInfo> {
+    const record = this.#catalogue.find(name)
+    this.#asHost(() => this.#succession.promote(record))
+    await this.#wakeOthers()
+    return this.#catalogue.info(record)
+  }
+
+  /**
+   * Takes a version that failed out of service at once: the one before serves again where there is one, else the plugin
+   * is switched off. Nothing happens to a version that serves no new requests any more.
+   */
+  withdraw(instance: PluginInstance, reason: string): void {
+    const record = this.#roster.owner(instance.name)
+    if (record === undefined || this.#asHost(() => this.#succession.withdraw(record, instance))) return
+    if (record.instance === instance) this.disable(instance.name, { reason, force: true })
+  }
+
   /** Follows the configuration: switches plugins on and off, and sets those up anew whose settings changed. */
   async applyEntries(): Promise<void> {
-    const { entry } = this.#options
     const roster = this.#roster
     roster.settleOverrides()
     const records = roster.records().filter((record) => roster.find(record.name) === record)
     const off = records.filter((record) => record.instance !== undefined && !roster.isEnabled(record))
     const changed = records.filter((record) => {
       if (!roster.isEnabled(record)) return false
-      return RESTING.includes(record.state) || !Bun.deepEquals(entry(record.name), record.settings)
+      return RESTING.includes(record.state) || !this.#isSetUpFor(record)
     })
     await this.#asHost(() => {
+      for (const record of records) this.#succession.followShare(record)
       for (const record of [...off, ...changed]) record.cut("its configuration changed")
-      this.#launcher.stop(off, "disabled")
-      return this.#rollout.roll(changed, "always")
+      this.#stage.stop(off, "disabled")
+      return this.#rollout.roll(changed, "for-settings")
     })
+  }
+
+  /** Whether a plugin was last set up for the settings as they are now, or what serves was: then it is left alone. */
+  #isSetUpFor(record: PluginRecord): boolean {
+    const settings = this.#options.entry(record.name)
+    if (isSameSetup(settings, record.settings)) return true
+    const { release, print, isBusy } = record
+    if (isBusy || release === undefined || !isSameSetup(settings, release.settings)) return false
+    if (release.print !== undefined && release.print.hash !== print?.hash) return false
+    this.#asHost(() => this.#succession.keep(record, settings))
+    return true
   }
 
   /** Stops everything, dependents first. All are tried; none may take longer than the setup timeout. */

@@ -4,10 +4,12 @@ import type { Launcher, ReadWhen } from "./launcher.ts"
 import { inOrder, loadOrder, type Ordered } from "./order.ts"
 import type { PluginRecord } from "./record.ts"
 import type { Roster } from "./roster.ts"
+import type { Stage } from "./stage.ts"
 
 interface RolloutOptions {
   readonly roster: Roster
   readonly launcher: Launcher
+  readonly stage: Stage
   readonly clock: Clock
 }
 
@@ -72,16 +74,16 @@ export class Rollout {
   }
 
   #remove(gone: readonly PluginRecord[]): void {
-    const { roster, launcher } = this.#options
+    const { roster, stage } = this.#options
     const left = gone.filter(
       (record) => record.isFileGone && roster.has(record) && !roster.isReserved(record.name),
     )
-    if (left.length > 0) launcher.stop(left, "unloaded")
+    if (left.length > 0) stage.stop(left, "unloaded")
   }
 
   /** Fails the plugins that need each other in a circle. Returns who waits for whom. */
   #order(records: readonly PluginRecord[]): (record: PluginRecord) => readonly PluginRecord[] {
-    const { roster, launcher } = this.#options
+    const { roster, stage } = this.#options
     const planned = new Map<string, Ordered>()
     const byName = new Map<string, PluginRecord>()
     for (const record of [...roster.records(), ...records]) {
@@ -93,7 +95,7 @@ export class Rollout {
     const { waitsFor, cycles } = loadOrder([...planned.values()])
     for (const record of records) {
       const cycle = record.hasCandidate ? cycles.get(record.plannedManifest?.name ?? "") : undefined
-      if (cycle !== undefined) launcher.fail(record, cycle)
+      if (cycle !== undefined) stage.fail(record, cycle)
     }
     return ({ plannedManifest, name }) =>
       (waitsFor.get(plannedManifest?.name ?? name) ?? []).flatMap((other) => byName.get(other) ?? [])

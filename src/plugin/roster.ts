@@ -210,6 +210,18 @@ export class Roster {
     return record.error === undefined ? "which is not active yet" : `which failed: ${record.error.message}`
   }
 
+  /** Why this version of a plugin cannot be active with the others as they are now; undefined if it can. */
+  misfit(manifest: PluginManifest): GatewayError | undefined {
+    const { name, version } = manifest
+    const unmet = this.unmet(manifest)
+    const [broken] = this.brokenBy(manifest)
+    if (unmet !== undefined || broken === undefined) return unmet
+    return new GatewayError(
+      "plugin_dependency_failed",
+      `plugin "${name}" ${version} is not the version of "${name}" that plugin "${broken.name}" needs; update "${broken.name}" with it`,
+    )
+  }
+
   /** Plugins that are not active for want of something that is there by now. */
   wakeable(): readonly PluginRecord[] {
     return this.records().filter((record) => {

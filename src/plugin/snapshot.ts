@@ -21,6 +21,7 @@ import {
   type ObserveHook,
   ofType,
 } from "./bindings.ts"
+import type { CanaryDraw } from "./canary-draw.ts"
 import type { PluginInstance } from "./instance.ts"
 import { bindMonitors, type Monitors } from "./monitors.ts"
 import { CallContext, type PointBook } from "./point.ts"
@@ -33,6 +34,7 @@ interface SnapshotOptions {
   readonly points: PointBook
   /** Called once, when the snapshot is superseded and no request holds it. */
   readonly onIdle: (snapshot: Snapshot) => void
+  readonly canaries?: CanaryDraw
 }
 
 /** How many distinct paths a snapshot remembers its middlewares for; more are matched anew. */
@@ -52,13 +54,15 @@ export class Snapshot {
   /** The plugins that have HTTP routes of their own, by name. */
   readonly endpoints: ReadonlyMap<string, BoundEndpoint>
   readonly monitors: Monitors
+  /** Where new versions are tried: who serves a request is drawn by `pick`. */
+  readonly canaries: CanaryDraw | undefined
   readonly #middlewares: readonly BoundMiddleware[]
   readonly #byPath = new Map<string, readonly BoundMiddleware[]>()
   readonly #onIdle: (snapshot: Snapshot) => void
   #requests = 0
   #isRetired = false
 
-  constructor({ generation, instances, points, onIdle }: SnapshotOptions) {
+  constructor({ generation, instances, points, onIdle, canaries }: SnapshotOptions) {
     const ordered = byPriority(instances)
     this.generation = generation
     this.instances = instances
@@ -73,7 +77,13 @@ export class Snapshot {
     const endpoints = ordered.flatMap((instance) => bindEndpoint(instance, points) ?? [])
     this.endpoints = new Map(endpoints.map((endpoint) => [endpoint.name, endpoint]))
     this.monitors = bindMonitors(ofType(ordered, "monitoring"), points)
+    this.canaries = canaries
     this.#onIdle = onIdle
+  }
+
+  /** The snapshot that serves a new request: this one, or one with canaries in it. */
+  pick(): Snapshot {
+    return this.canaries?.draw() ?? this
   }
 
   /** Requests that hold this snapshot now. */

@@ -31,12 +31,10 @@ export class PluginStats {
 /** The counts of every plugin that is known. */
 export class StatsBook {
   readonly #clock: Clock
-  readonly #onNew: (plugin: string, stats: PluginStats) => void
   readonly #stats = new Map<string, PluginStats>()
 
-  constructor(clock: Clock, onNew: (plugin: string, stats: PluginStats) => void) {
+  constructor(clock: Clock) {
     this.#clock = clock
-    this.#onNew = onNew
   }
 
   of(plugin: string): PluginStats {
@@ -44,7 +42,6 @@ export class StatsBook {
     if (stats === undefined) {
       stats = new PluginStats(this.#clock)
       this.#stats.set(plugin, stats)
-      this.#onNew(plugin, stats)
     }
     return stats
   }

@@ -157,7 +157,7 @@ export class PluginWorker implements PluginModule {
     const { clock } = this.#options.services
     if (clock.monotonic() - wasReady >= HEALTHY_AFTER_MS) this.#delayMs = RESTART_MIN_MS
     this.#options.stats.recordError(reason, "error")
-    this.#options.conduct.failed(reason, "outside")
+    this.#options.conduct.failed(reason, { place: "outside" })
     this.#restartLater(reason)
   }
 

@@ -31,7 +31,7 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
   admits,
   onThrow,
 }: GuardOptions<C, R>): (call: C) => Promise<R> {
-  const { duration } = points.record(instance.name, point)
+  const duration = points.duration(instance, point)
   return async function callProvider(call) {
     if (instance.isOff && admits?.() !== true) throw switchedOff(instance)
     const startMs = performance.now()

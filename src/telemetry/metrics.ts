@@ -137,26 +137,26 @@ export const METRICS = {
   "gateway.hook.duration": {
     kind: "histogram",
     unit: "s",
-    labels: ["plugin", "hook"],
+    labels: ["plugin", "hook", "version", "role"],
     help: "Duration of one run of a plugin's hook or ability",
     buckets: OWN_TIME_BUCKETS,
   },
   "gateway.plugin.calls": {
     kind: "counter",
     unit: "{call}",
-    labels: ["plugin"],
-    help: "Calls into a plugin",
+    labels: ["plugin", "version", "role"],
+    help: "Calls into a version of a plugin; role: stable, or canary while it is tried by a share of the requests",
   },
   "gateway.plugin.errors": {
     kind: "counter",
     unit: "{error}",
-    labels: ["plugin"],
+    labels: ["plugin", "version", "role"],
     help: "Calls into a plugin that threw",
   },
   "gateway.plugin.timeouts": {
     kind: "counter",
     unit: "{timeout}",
-    labels: ["plugin"],
+    labels: ["plugin", "version", "role"],
     help: "Calls into a plugin that were cut at their deadline",
   },
   "gateway.plugin.skipped": {
@@ -200,6 +200,12 @@ export const METRICS = {
     unit: "{reload}",
     labels: ["plugin", "outcome"],
     help: "Reloads of a plugin",
+  },
+  "gateway.plugin.rollbacks": {
+    kind: "counter",
+    unit: "{rollback}",
+    labels: ["plugin", "reason"],
+    help: "New versions of a plugin that were taken back; reason: automatic or requested",
   },
   "gateway.plugin.generation": {
     kind: "gauge",

@@ -50,15 +50,17 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   let gateway: Gateway | undefined
   try {
     for (const definition of definitions) await shelf.put(definition)
-    const loaded = loadConfig({
-      path: join(directory, "config.yaml"),
-      text: JSON.stringify(merged(baseConfig(upstream.url, logLevel), config)),
-      env,
-      cwd: directory,
-    })
+    const path = join(directory, "config.yaml")
+    await Bun.write(path, JSON.stringify(merged(baseConfig(upstream.url, logLevel), config)))
+    const load = (text?: string) =>
+      loadConfig({ path, env, cwd: directory, ...(text !== undefined && { text }) })
+    const loaded = load()
     const log = splitLogger(logLevel, lines, pluginLines)
     const recorder = { record: (call: PluginCall) => void calls.push(call) }
-    const started = await createGateway({ loaded, env, version: packageJson.version, log, recorder })
+    const { version } = packageJson
+    const configFile = { path: () => path, load }
+    const reloadConfig = () => load()
+    const started = await createGateway({ loaded, reloadConfig, configFile, env, version, log, recorder })
     gateway = started
     await started.start()
     const { token: adminToken } = loaded.config.admin

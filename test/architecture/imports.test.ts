@@ -27,6 +27,7 @@ const COMPOSERS = [
   "bundled.ts",
   "plugin-host.ts",
   "plugin-worker.ts",
+  "plugin-configurator.ts",
   "upstream-provider.ts",
   "cli",
   "testing",

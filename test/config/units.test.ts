@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test"
 import { Type } from "@sinclair/typebox"
-import { Decode, Encode } from "@sinclair/typebox/value"
-import { Bytes, Duration, parseDuration, parseSize } from "../../src/config/units.ts"
+import { Check, Decode, Encode } from "@sinclair/typebox/value"
+import { Bytes, Duration, Percentage, parseDuration, parseSize } from "../../src/config/units.ts"
 
 describe("durations", () => {
   test.each([
@@ -42,5 +42,26 @@ describe("sizes", () => {
   test.each(["1B", "500KB", "32MiB", "3GB"])("%s is written as it was read", (text) => {
     const schema = Type.Object({ size: Bytes() })
     expect(Encode(schema, Decode(schema, { size: text }))).toEqual({ size: text })
+  })
+})
+
+describe("percentages", () => {
+  const schema = Type.Object({ share: Percentage() })
+
+  test.each([
+    ["5%", 0.05],
+    ["0.1%", 0.001],
+    ["99.9%", 0.999],
+    ["07%", 0.07],
+  ])("%s", (share, part) => {
+    expect(Decode(schema, { share }).share).toBeCloseTo(part, 12)
+  })
+
+  test.each(["", "5", "0%", "0.0%", "100%", "-1%", "5 %", "5%%", ".5%"])("%j is none", (share) => {
+    expect(Check(schema, { share })).toBe(false)
+  })
+
+  test.each(["5%", "0.1%", "12.5%", "29%", "57%"])("%s is written as it was read", (share) => {
+    expect(Encode(schema, Decode(schema, { share }))).toEqual({ share })
   })
 })

@@ -23,6 +23,7 @@ export function schemaRows(schema: TSchema, prefix = ""): readonly SchemaRow[] {
 /** The keys of the objects in a list or a mapping. */
 function insideOf(schema: TSchema, key: string): readonly SchemaRow[] {
   if (schema[Kind] === "Array") return objectIn(schema.items, `${key}[].`)
+  if (schema[Kind] === "Union") return objectIn(schema, `${key}.`)
   if (schema[Kind] === "Record") return objectIn(valueSchemaOf(schema), `${key}.<name>.`)
   if (schema[Kind] === "Union") return objectIn(schema, `${key}.`)
   return []
@@ -62,7 +63,7 @@ function limitsOf({ minimum, maximum }: TSchema): string {
 
 /** Durations and sizes are text with a pattern of their own. */
 function unitOf({ errorMessage }: TSchema): string | undefined {
-  return /^must be a (duration|size) /.exec(String(errorMessage))?.[1]
+  return /^must be a (duration|size|percentage) /.exec(String(errorMessage))?.[1]
 }
 
 function plural(type: string): string {

@@ -233,7 +233,8 @@ describe("what others need", () => {
     await harness.registry.loadAll()
     harness.registry.disable("base", { force: true })
     await harness.registry.enable("base")
-    expect(harness.registry.current.instances.map(({ name }) => name)).toEqual(["base", "middle", "outer"])
+    const serving = harness.registry.current.instances.map(({ name }) => name)
+    expect(serving.toSorted()).toEqual(["base", "middle", "outer"])
   })
 
   test("takes them with it when its file is deleted", async () => {

@@ -6,9 +6,10 @@ import { type Clock, systemClock } from "../../src/clock.ts"
 import type { BreakerSettings } from "../../src/plugin/breaker.ts"
 import type { CacheEvent, Metric, PluginLoadEvent } from "../../src/plugin/contract.ts"
 import { registerHostModules } from "../../src/plugin/host-modules.ts"
-import type { PluginSettings } from "../../src/plugin/instance.ts"
+import type { PluginInstance, PluginSettings } from "../../src/plugin/instance.ts"
 import { createModuleHost, type ModuleHost } from "../../src/plugin/module-host.ts"
 import { PointBook } from "../../src/plugin/point.ts"
+import type { ProbationRule } from "../../src/plugin/probation.ts"
 import { PluginRegistry } from "../../src/plugin/registry.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import type { BundledPlugin } from "../../src/plugin/sources.ts"
@@ -34,6 +35,9 @@ interface HarnessOptions {
   readonly breaker?: BreakerSettings
   readonly watchdog?: Watchdog
   readonly moduleHost?: ModuleHost
+  /** None, where it is not given. */
+  readonly probation?: ProbationRule
+  readonly random?: () => number
   /** The plugin directory, where it is not to be a new one. */
   readonly directory?: string
   readonly isLocked?: boolean
@@ -60,9 +64,8 @@ export class Harness {
     mkdirSync(this.directory, { recursive: true })
     const { clock = systemClock } = options
     const log = createLogger({ level: "debug", destination: (line) => this.log.push(JSON.parse(line)) })
-    const disable = (plugin: string, reason: string) =>
-      void this.registry.disable(plugin, { force: true, reason })
-    this.points = new PointBook({ clock, log, metrics: this.metrics, watchdog: options.watchdog, disable })
+    const withdraw = (instance: PluginInstance, reason: string) => this.registry.withdraw(instance, reason)
+    this.points = new PointBook({ clock, log, metrics: this.metrics, watchdog: options.watchdog, withdraw })
     this.registry = new PluginRegistry({
       log,
       clock,
@@ -82,6 +85,8 @@ export class Harness {
       breaker: options.breaker ?? false,
       spawnWorker: () => new Worker(new URL("../../src/plugin-worker.ts", import.meta.url)),
       entry: (name) => this.#entry(name),
+      probation: () => options.probation,
+      random: options.random ?? Math.random,
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),
       emitMetric: (_plugin: string, { name, value }: Metric) => void this.said.push(`${name} ${value}`),

@@ -4,7 +4,7 @@ import type { PluginInfo } from "../../src/plugin/plugin-info.ts"
 
 const MORNING = "2026-11-22T08:00:00.000Z"
 const NOON = "2026-11-22T12:00:00.000Z"
-const FAULT = { code: "plugin_load_failed", message: "broken", at: NOON }
+const FAULT = { code: "plugin_load_failed", message: "broken", at: NOON } as const
 
 function info(facts: Partial<PluginInfo> = {}): PluginInfo {
   return {
@@ -24,6 +24,9 @@ function info(facts: Partial<PluginInfo> = {}): PluginInfo {
     priority: 50,
     metadata: {},
     dependencies: {},
+    previous_version: null,
+    serves_previous: false,
+    canary: null,
     integrity: { sha256: null, locked: null },
     ...facts,
   }

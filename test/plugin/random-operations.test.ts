@@ -11,7 +11,20 @@ const MORE: Readonly<Record<Name, string>> = { a: "", b: `dependencies: { a: "*"
 
 type Operation =
   | {
-      readonly kind: "write" | "break" | "fail" | "delete" | "enable" | "disable" | "reload"
+      readonly kind:
+        | "write"
+        | "break"
+        | "fail"
+        | "delete"
+        | "enable"
+        | "disable"
+        | "reload"
+        | "rollback"
+        | "promote"
+        | "try"
+        | "settle"
+        | "call"
+        | "stumble"
       readonly name: Name
     }
   | { readonly kind: "sync" | "pause" | "apply" }
@@ -28,6 +41,13 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
       "enable",
       "disable",
       "reload",
+      "rollback",
+      "promote",
+      "try",
+      "settle",
+      "call",
+      "call",
+      "stumble",
     ),
     name: fc.constantFrom(...NAMES),
   }),
@@ -37,7 +57,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
 test("whatever is asked for at the same time, what serves in the end is what was asked for last", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 25 }), async (operations) => {
-      await using harness = new Harness()
+      await using harness = new Harness({ probation: { calls: 3, maxErrors: 0 }, random: Math.random })
       const files = new Map<Name, "good" | "bad">()
       let version = 0
       const asked: Promise<unknown>[] = []
@@ -51,9 +71,12 @@ test("whatever is asked for at the same time, what serves in the end is what was
       await harness.registry.sync()
       await waitFor("nothing to be left to do", () => !harness.registry.list().some(isWakeable))
       checkEnd()
-      await waitFor("all others to be disposed", () =>
-        NAMES.every((name) => alive(name) === Number(isActive(name))),
-      )
+      await proveAll()
+      checkEnd()
+      const isRight = (name: Name) => alive(name) === Number(isActive(name)) + Number(hasCanary(name))
+      await waitFor("all others to be disposed", () => NAMES.every(isRight))
+      await harness.registry.shutdownAll()
+      await waitFor("all to be disposed", () => NAMES.every((name) => alive(name) === 0))
 
       /** What is refused is refused: here it only matters what comes of it. */
       function ask(answer: Promise<unknown>): void {
@@ -74,7 +97,27 @@ test("whatever is asked for at the same time, what serves in the end is what was
         else if (kind === "delete" && files.delete(name)) harness.delete(`${name}.ts`)
         else if (kind === "enable") ask(harness.registry.enable(name))
         else if (kind === "reload") ask(harness.registry.reload(name))
+        else if (kind === "rollback") ask(harness.registry.rollback(name))
+        else if (kind === "promote") ask(harness.registry.promote(name))
+        else if (kind === "try") harness.entries[name] = { canary: 0.5 }
+        else if (kind === "settle") harness.entries[name] = {}
+        else if (kind === "call" || kind === "stumble") call(name, kind)
         else if (kind === "disable") ask(Promise.try(() => harness.registry.disable(name, { force: true })))
+      }
+
+      /** As a request would, which may meet the canary. */
+      function call(name: Name, kind: "call" | "stumble"): void {
+        const instance = harness.registry.current.pick().instances.find((other) => other.name === name)
+        instance?.called(1)
+        if (kind === "stumble") instance?.failed("it stumbled", "error")
+      }
+
+      /** Ends every probation: nothing is held any more. */
+      async function proveAll(): Promise<void> {
+        for (let count = 0; count < 3; count++) {
+          for (const name of NAMES) harness.registry.get(name)?.called(1)
+          await Promise.resolve()
+        }
       }
 
       function write(name: Name, state: "good" | "bad", text: string): void {
@@ -101,6 +144,10 @@ test("whatever is asked for at the same time, what serves in the end is what was
         return count("up") - count("gone")
       }
 
+      function hasCanary(name: Name): boolean {
+        return isActive(name) && harness.registry.getInfo(name).canary !== null
+      }
+
       function isActive(name: Name): boolean {
         return harness.registry.get(name) !== undefined
       }
@@ -118,11 +165,14 @@ test("whatever is asked for at the same time, what serves in the end is what was
           if (file === undefined) expect(isActive(name)).toBe(false)
           const isWanted = file === "good" && harness.registry.getInfo(name).enabled
           const canServe = name !== "b" || isActive("a")
-          if (isWanted && canServe)
-            expect(harness.registry.getInfo(name)).toMatchObject({ state: "active", error: null })
+          if (!isWanted || !canServe) continue
+          const { state, error } = harness.registry.getInfo(name)
+          expect(state).toBe("active")
+          // A version that was taken back says so.
+          expect(error?.code ?? "plugin_failed").toBe("plugin_failed")
         }
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 60 },
   )
 }, 60_000)

@@ -299,6 +299,9 @@ describe("what is told about plugins", () => {
       integrity: { sha256: expect.stringMatching(/^[0-9a-f]{64}$/), locked: null },
       generation: 1,
       priority: 80,
+      previous_version: null,
+      serves_previous: false,
+      canary: null,
       metadata: { author: "me" },
       dependencies: {},
     })
@@ -328,13 +331,13 @@ describe("what is told about plugins", () => {
     harness.write("a.ts", pluginText({ name: "alpha" }))
     await harness.registry.loadAll()
     await harness.registry.reload("alpha")
-    harness.registry.get("alpha")?.stats.recordCall(1)
+    harness.registry.get("alpha")?.called(1)
     const valueIn = (name: string, ...labels: readonly string[]) => {
       const family = [...harness.metrics.families()].find((other) => other.name === name)
       const series = [...(family?.series.values() ?? [])].find(({ values }) => Bun.deepEquals(values, labels))
       return series !== undefined && "value" in series ? series.value : undefined
     }
-    expect(valueIn("gateway.plugin.calls", "alpha")).toBe(1)
+    expect(valueIn("gateway.plugin.calls", "alpha", "1.0.0", "stable")).toBe(1)
     expect(valueIn("gateway.plugin.state", "alpha", "active")).toBe(1)
     expect(valueIn("gateway.plugin.state", "alpha", "error")).toBe(0)
     expect(valueIn("gateway.plugin.info", "alpha", "1.0.0", "monitoring")).toBe(1)

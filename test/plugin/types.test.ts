@@ -23,6 +23,7 @@ import {
   type MiddlewareContext,
   type MonitoringEvent,
   type PluginDefinition,
+  type PluginLoadEvent,
   type PluginLogger,
   type PluginStore,
   type Principal,
@@ -346,7 +347,8 @@ describe("the arguments of abilities are inferred", () => {
             expectTypeOf(fromProvider).toEqualTypeOf<string>()
           },
           onPluginLoad({ change }) {
-            expectTypeOf(change).toEqualTypeOf<"loaded" | "reloaded" | "enabled" | "disabled" | "unloaded">()
+            expectTypeOf(change).toEqualTypeOf<PluginLoadEvent["change"]>()
+            expectTypeOf<"rolled_back">().toExtend<typeof change>()
           },
           onCacheEvent({ eventType }) {
             expectTypeOf(eventType).toEqualTypeOf<"hit" | "miss" | "set" | "delete" | "evict">()

@@ -29,7 +29,7 @@ async function setUp(world: Omit<World, "asked">, { timeoutMs = 5000, healthPaus
   const log = createLogger({ level: "debug", destination: (line) => lines.push(JSON.parse(line)) })
   const metrics = new MetricStore()
   const health = new HealthBook({ clock, log, metrics })
-  const points = new PointBook({ clock, log, metrics, disable() {} })
+  const points = new PointBook({ clock, log, metrics, withdraw() {} })
   let changes = 0
   let pauseMs = healthPauseMs
   const watch = new ProviderWatch({

@@ -7,6 +7,8 @@ function seriesOf(store: MetricStore, name: string): (readonly string[])[] {
   return [...(family?.series.values() ?? [])].map(({ values }) => values)
 }
 
+const SERVING = { version: "1.0.0", role: "stable" } as const
+
 describe("series", () => {
   test("the same labels are the same series, whatever their order", () => {
     const store = new MetricStore()
@@ -118,15 +120,15 @@ describe("limits", () => {
   test("one metric at its limit leaves the others alone", () => {
     const store = new MetricStore({ maxSeries: 1 })
     for (const code of ["a", "b"]) store.counter("gateway.errors", { code })
-    store.counter("gateway.plugin.calls", { plugin: "p" }).add()
-    expect(store.counter("gateway.plugin.calls", { plugin: "p" }).value).toBe(1)
+    store.counter("gateway.plugin.calls", { plugin: "p", ...SERVING }).add()
+    expect(store.counter("gateway.plugin.calls", { plugin: "p", ...SERVING }).value).toBe(1)
   })
 
   test("every metric can be at its limit and still be told about", () => {
     const store = new MetricStore({ maxSeries: 1 })
     for (const value of ["a", "b"]) {
       store.counter("gateway.errors", { code: value })
-      store.counter("gateway.plugin.calls", { plugin: value })
+      store.counter("gateway.plugin.calls", { plugin: value, ...SERVING })
       store.observe("gateway.plugin.state", { plugin: value, state: "active" }, () => 1)
     }
     expect(seriesOf(store, "gateway.telemetry.series_overflow")).toEqual([
@@ -146,10 +148,10 @@ describe("limits", () => {
 
   test("removing makes room again", () => {
     const store = new MetricStore({ maxSeries: 1 })
-    store.counter("gateway.plugin.calls", { plugin: "a" })
+    store.counter("gateway.plugin.calls", { plugin: "a", ...SERVING })
     store.remove({ plugin: "a" })
-    store.counter("gateway.plugin.calls", { plugin: "b" })
-    expect(seriesOf(store, "gateway.plugin.calls")).toEqual([["b"]])
+    store.counter("gateway.plugin.calls", { plugin: "b", ...SERVING })
+    expect(seriesOf(store, "gateway.plugin.calls")).toEqual([["b", "1.0.0", "stable"]])
   })
 })
 
@@ -187,14 +189,14 @@ describe("removing", () => {
   test("every series of a plugin goes, in all metrics, and nobody else's", () => {
     const store = new MetricStore()
     for (const plugin of ["gone", "stays"]) {
-      store.counter("gateway.plugin.calls", { plugin }).add()
-      store.histogram("gateway.hook.duration", { plugin, hook: "onRequest" }).record(1)
+      store.counter("gateway.plugin.calls", { plugin, ...SERVING }).add()
+      store.histogram("gateway.hook.duration", { plugin, hook: "onRequest", ...SERVING }).record(1)
       store.observe("gateway.plugin.state", { plugin, state: "active" }, () => 1)
     }
     store.counter("gateway.errors", { code: "gone" }).add()
     store.remove({ plugin: "gone" })
-    expect(seriesOf(store, "gateway.plugin.calls")).toEqual([["stays"]])
-    expect(seriesOf(store, "gateway.hook.duration")).toEqual([["stays", "onRequest"]])
+    expect(seriesOf(store, "gateway.plugin.calls")).toEqual([["stays", "1.0.0", "stable"]])
+    expect(seriesOf(store, "gateway.hook.duration")).toEqual([["stays", "onRequest", "1.0.0", "stable"]])
     expect(seriesOf(store, "gateway.plugin.state")).toEqual([["stays", "active"]])
     expect(seriesOf(store, "gateway.errors")).toEqual([["gone"]])
   })
@@ -204,10 +206,10 @@ describe("removing", () => {
     for (const version of ["1.0.0", "2.0.0"]) {
       store.gauge("gateway.plugin.info", { plugin: "a", version, type: "middleware" }).set(1)
     }
-    store.counter("gateway.plugin.calls", { plugin: "a" })
+    store.gauge("gateway.plugin.state", { plugin: "a", state: "active" }).set(1)
     store.remove({ plugin: "a", version: "1.0.0" })
     expect(seriesOf(store, "gateway.plugin.info")).toEqual([["a", "2.0.0", "middleware"]])
-    expect(seriesOf(store, "gateway.plugin.calls")).toEqual([["a"]])
+    expect(seriesOf(store, "gateway.plugin.state")).toEqual([["a", "active"]])
   })
 
   test("no labels remove nothing", () => {
