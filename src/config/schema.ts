@@ -152,14 +152,18 @@ const BreakerEntrySchema = Type.Union(
   ],
   { description: "What is different for this plugin from plugins.breaker. false: it has none" },
 )
-const ProbationCalls = Type.Integer({
-  minimum: 1,
-  description: "Calls into a new version for which the one before is kept",
-})
-const ProbationErrors = Type.Integer({
-  minimum: 0,
-  description: "More failures than this among them, and the one before serves again",
-})
+const ProbationCalls = (options: { default?: number } = {}) =>
+  Type.Integer({
+    minimum: 1,
+    description: "Calls into a new version for which the one before is kept",
+    ...options,
+  })
+const ProbationErrors = (options: { default?: number } = {}) =>
+  Type.Integer({
+    minimum: 0,
+    description: "More failures than this among them, and the one before serves again",
+    ...options,
+  })
 
 export const PluginEntrySchema = Type.Object(
   {
@@ -193,7 +197,7 @@ export const PluginEntrySchema = Type.Object(
       Type.Union(
         [
           Type.Object(
-            { calls: Type.Optional(ProbationCalls), max_errors: Type.Optional(ProbationErrors) },
+            { calls: Type.Optional(ProbationCalls()), max_errors: Type.Optional(ProbationErrors()) },
             strict,
           ),
           Type.Literal(false),
@@ -246,8 +250,8 @@ const PluginsSchema = Type.Object(
     }),
     probation: Type.Object(
       {
-        calls: { ...ProbationCalls, default: 50 },
-        max_errors: { ...ProbationErrors, default: 2 },
+        calls: ProbationCalls({ default: 50 }),
+        max_errors: ProbationErrors({ default: 2 }),
       },
       { ...strict, default: {} },
     ),

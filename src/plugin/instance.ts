@@ -77,6 +77,7 @@ const NO_SETTINGS: PluginSettings = {
   enabled: true,
   config: {},
   dependencies: [],
+  loadAfter: [],
   timeoutMs: DEFAULT_CALL_TIMEOUT_MS,
   isolation: "inline",
 }

@@ -111,7 +111,8 @@ describe("a plugin under test", () => {
     await using app = await testPlugin(counter, { gateway: { admin: { token: "secret" } } })
     await app.chat("hello")
     await app.idle()
-    expect((await app.metrics()).get('leapgate_plugin_calls_total{plugin="counter"}')).toBe(3)
+    const series = 'leapgate_plugin_calls_total{plugin="counter",version="1.0.0",role="stable"}'
+    expect((await app.metrics()).get(series)).toBe(3)
   })
 
   test("gives its abilities, typed", async () => {
