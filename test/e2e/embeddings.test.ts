@@ -179,7 +179,7 @@ describe("nothing that holds for chat can be passed by", () => {
     )
     expect(metrics).toMatch(/^http_server_request_duration_seconds_count\{.*http_route="\/v1\/embeddings"/m)
     expect(metrics).toMatch(
-      /^leapgate_hook_duration_seconds_count\{plugin="vectors",hook="provider.embed"\} /m,
+      /^leapgate_hook_duration_seconds_count\{plugin="vectors",hook="provider.embed",version="1.0.0",role="stable"\} /m,
     )
   })
 })

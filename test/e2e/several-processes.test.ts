@@ -214,13 +214,17 @@ test("a scrape has the series of both processes, in whichever it arrives", async
   for (const accept of ["text/plain", "application/openmetrics-text; version=1.0.0"]) {
     const response = await fetch(`${gateway.url}/metrics`, { headers: { accept, connection: "close" } })
     const text = await response.text()
-    const calls = [...text.matchAll(/^leapgate_plugin_calls_total\{plugin="gate",process="(\d)"\} (\d+)$/gm)]
+    const calls = [
+      ...text.matchAll(
+        /^leapgate_plugin_calls_total\{plugin="gate",version="1.0.0",role="stable",process="(\d)"\} (\d+)$/gm,
+      ),
+    ]
     expect(calls.map(([, number]) => number).toSorted()).toEqual(["1", "2"])
     expect(calls.reduce((sum, [, , count]) => sum + Number(count), 0)).toBe(total)
     const types = text.split("\n").filter((line) => line.startsWith("# TYPE"))
     expect(new Set(types).size).toBe(types.length)
     expect(text).toMatch(
-      /^leapgate_hook_duration_seconds_bucket\{plugin="gate",hook="beforeHandle",process="2",le="/m,
+      /^leapgate_hook_duration_seconds_bucket\{plugin="gate",hook="beforeHandle",version="1.0.0",role="stable",process="2",le="/m,
     )
     expect(text.endsWith("# EOF\n")).toBe(accept.startsWith("application"))
   }

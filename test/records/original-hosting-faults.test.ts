@@ -99,7 +99,11 @@ plugins: { configs: { first: { config: { word: ${word} } }, last: { config: { wo
 })
 
 test("fault 4: a reload runs the new code, and the old is gone", async () => {
-  const gateway = await running({ plugins: { "news.ts": greeter("news", "old") } })
+  const gateway = await running({
+    // Otherwise the old one would be kept until the new one has proved itself.
+    config: { plugins: { configs: { news: { probation: false } } } },
+    plugins: { "news.ts": greeter("news", "old") },
+  })
   expect(await header(gateway, "x-news")).toBe("old")
   await gateway.writePlugin("news.ts", greeter("news", "new"))
   expect((await admin(gateway, "news/reload")).status).toBe(200)
