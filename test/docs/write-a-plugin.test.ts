@@ -6,6 +6,7 @@ import { basename, join } from "node:path"
 import { bundledPlugins } from "../../src/bundled.ts"
 import { postChat } from "../support/chat.ts"
 import { completion, streamedAnswer, textChunk } from "../support/completions.ts"
+import { embeddings, postEmbeddings } from "../support/embeddings.ts"
 import type { RunningGateway } from "../support/gateway.ts"
 import { readWholeStream } from "../support/streamed-reply.ts"
 import { answers, refuses } from "../support/upstream-scripts.ts"
@@ -91,6 +92,34 @@ test("forwarder passes on what its upstream says, and its refusals", async () =>
   expect((await postChat(gateway.url, { model: "bad" })).status).toBe(400)
   expect(upstream.requests("good")[0]?.headers.get("x-request-id")).not.toBeUndefined()
 })
+
+test("backend has the models and the health of its server, and makes its embeddings", async () => {
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch({ url }) {
+      if (url.endsWith("/models")) return Response.json({ data: [{ id: "local-1" }] })
+      return Response.json(
+        url.endsWith("/embeddings") ? embeddings("local-1", [1]) : completion("local-1", "hi"),
+      )
+    },
+  })
+  afterTest(() => server.stop(true))
+  const gateway = await gatewayWith("backend", { url: `http://127.0.0.1:${server.port}/v1` })
+  await waitFor("its models", async () => (await fetch(`${gateway.url}/v1/models/local-1`)).ok)
+  const chat = await postChat(gateway.url, { model: "local-1" })
+  expect(await chat.json()).toEqual(completion("local-1", "hi"))
+  const vectors = await postEmbeddings(gateway.url, { model: "local-1" })
+  expect(await vectors.json()).toEqual(embeddings("local-1", [1]))
+  await waitFor("it to be healthy", async () => {
+    const info = (await (await fetch(`${gateway.adminUrl}/plugins/backend`)).json()) as Health
+    return info.health?.status === "healthy"
+  })
+})
+
+interface Health {
+  readonly health: { readonly status: string } | null
+}
 
 test("long-prompts sends long prompts elsewhere, and only those", async () => {
   const gateway = await gatewayWith("long-prompts", { above: "1KB", to: "example-provider/demo-large" })
