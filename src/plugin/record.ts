@@ -215,6 +215,14 @@ export class PluginRecord {
     if (this.release !== undefined) this.release = { ...this.release, isRecalled: true }
   }
 
+  /** These sources were gone back from elsewhere: they are not to serve here, where they may be on their way. */
+  reject(code: string | null): void {
+    if (this.release === undefined || this.print?.hash !== (code ?? undefined)) return
+    this.interrupt("it was rolled back")
+    this.dropCandidate()
+    this.release = { ...this.release, isRecalled: true }
+  }
+
   /** Takes everything of it out of service. Returns what served. */
   clear(): PluginInstance | undefined {
     const { instance } = this
