@@ -15,7 +15,7 @@ import type { Readings, Topic } from "../../src/plugin/readings.ts"
 import type { Overrides } from "../../src/plugin/roster.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
 import { waitFor } from "../support/wait.ts"
-import { Harness, type PluginText, pluginText, temporaryDirectory } from "./fixtures.ts"
+import { Gate, Harness, type PluginText, pluginText, temporaryDirectory } from "./fixtures.ts"
 
 interface Process {
   readonly pid: number
@@ -319,6 +319,23 @@ describe("a rollback", () => {
     expect(b.host.registry.getInfo("p").serves_previous).toBe(true)
   })
 
+  test("ends the setup of the new version where that is still under way", async () => {
+    using gate = new Gate()
+    await using network = new Network()
+    const more = "config: Type.Object({ waits: Type.Boolean({ default: false }) }),"
+    const [a, b] = await network.pair({ more })
+    b.host.entries.p = { config: { waits: true } }
+    const setup = `if (config.waits) { say("p waits"); await ${gate.wait} }`
+    a.host.write("p.ts", pluginText({ name: "p", version: "2.0.0", more, setup }))
+    await a.host.registry.sync()
+    const loading = b.host.registry.sync()
+    await b.host.heard("p waits 0")
+    await rollBack(a)
+    gate.open()
+    await loading
+    expect(network.versions()).toEqual(["1.0.0", "1.0.0"])
+  })
+
   test("is refused by a process that came later and never had the version before", async () => {
     await using network = new Network()
     const [a] = await network.pair()
@@ -502,6 +519,16 @@ describe("the content of caches", () => {
     expect(await a.fleet.run({ op: "delete-cached", name: "p", key: "k" })).toBe(true)
     expect(await a.fleet.run({ op: "delete-cached", name: "p", key: "k" })).toBe(false)
     expect([a, b].map(({ host }) => host.cacheEvents.length)).toEqual([0, 1])
+  })
+
+  test("makes no difference to other commands on the plugin", async () => {
+    await using network = new Network()
+    const [a, b] = await network.pair(CACHE)
+    await Promise.all([
+      a.fleet.run({ op: "reload", name: "p" }),
+      b.fleet.run({ op: "clear-cache", name: "p" }),
+    ])
+    expect(a.host.said.filter((text) => text === "p up 1")).toHaveLength(2)
   })
 
   test("that another process cannot throw away is an error that says who and why", async () => {
