@@ -170,7 +170,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const canaryViews = createCanaryViews(compileView)
   /** A change of the configuration waits for the one before it. */
   const inTurn = createLimiter(1)
-  const configure = createConfigurator({ registry, log, file: options.configFile, reload: applyConfig })
+  const configure = createConfigurator({
+    registry,
+    log,
+    file: options.configFile,
+    reload: applyConfig,
+    follow: followFile,
+  })
   const deps = {
     version,
     clock,

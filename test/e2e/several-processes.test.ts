@@ -1,6 +1,6 @@
 /** Two serving processes behind one port: what is asked of one holds for both. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { writeFileSync } from "node:fs"
+import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { PluginInfo } from "../../src/plugin/plugin-info.ts"
 import { errorOf, postChat } from "../support/chat.ts"
@@ -272,6 +272,27 @@ describe("settings", () => {
     await operate(gateway, "greeter", "rollback")
     expect(await headers(gateway, "x-greeting")).toEqual(["hi"])
   })
+})
+
+test("settings that are changed in both at the same time are all in the file", async () => {
+  const names = Array.from({ length: 12 }, (_, index) => `greeter-${index}`)
+  const plugins = names.map((name) => [`${name}.ts`, GREETER.replace("greeter", name)])
+  const entries = names.map((name) => [name, {}])
+  await using gateway = await startTwo({
+    plugins: Object.fromEntries(plugins),
+    config: { plugins: { hot_reload: false, configs: Object.fromEntries(entries) } },
+  })
+  const replies = names.map((name) =>
+    fetch(`${gateway.adminUrl}/plugins/${name}/config`, {
+      method: "POST",
+      headers: { "content-type": "application/json", connection: "close" },
+      body: JSON.stringify({ config: { greeting: `as ${name}` } }),
+    }),
+  )
+  expect((await Promise.all(replies)).map(({ status }) => status)).toEqual(names.map(() => 200))
+  const text = await Bun.file(join(gateway.directory, "config.yaml")).text()
+  expect(names.filter((name) => !text.includes(`greeting: as ${name}`))).toEqual([])
+  expect(readdirSync(gateway.directory).filter((file) => file.endsWith(".lock"))).toEqual([])
 })
 
 describe("what caches hold", () => {
