@@ -314,7 +314,8 @@ export class PluginRegistry {
     const record = this.#catalogue.find(name)
     const { from, to } = step ?? this.#succession.wayBack(record)
     if (isKeyOf(to, record.release) && !isKeyOf(from, record.canary?.release)) {
-      record.reject(from.code)
+      const isNews = record.reject(from.code)
+      if (isNews && reason !== undefined) this.#chronicle.tookBack(record, from.version, reason)
       return this.#catalogue.info(record)
     }
     const cause = reason === undefined ? "requested" : "automatic"

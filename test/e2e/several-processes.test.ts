@@ -241,6 +241,23 @@ describe("a version", () => {
   })
 })
 
+test("a version that fails while it is still arriving is gone from both, and stays away", async () => {
+  await using gateway = await startTwo({
+    config: { plugins: { configs: { gate: { enabled: false }, fragile: { on_error: "open" } } } },
+  })
+  const bad = fragile("2.0.0").replace(`if (ctx.headers.has("x-fail"))`, "if (true)")
+  await gateway.writePlugin("fragile.ts", bad)
+  await waitFor("both to have taken it back", async () => {
+    await askBoth(gateway)
+    return gateway.logs().match(/"message":"a plugin was rolled back"/g)?.length === 2
+  })
+  expect(await headers(gateway, "x-fragile")).toEqual(["on"])
+  const { error, processes } = await infoOf(gateway, "fragile")
+  expect(error?.message).toContain("version 2.0.0 failed")
+  expect(processes?.map(({ version }) => version)).toEqual(["1.0.0", "1.0.0"])
+  expect(gateway.logs()).not.toContain("did not do what")
+})
+
 describe("settings", () => {
   const post = (gateway: RunningGateway, greeting: unknown) =>
     fetch(`${gateway.adminUrl}/plugins/greeter/config`, {
