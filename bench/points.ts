@@ -128,6 +128,7 @@ async function pointOf(plugin: PluginDefinition | string, watch: Watchdog): Prom
     entry: () => ({ enabled: true, config: {}, dependencies: [], timeoutMs: 5000, isolation }),
     onSwap() {},
     onEvent() {},
+    onTakenBack() {},
     emitMetric() {},
     emitCacheEvent() {},
   })

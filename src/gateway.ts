@@ -10,6 +10,7 @@ import { type Listener, listen, type Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
+import { CacheKeeper } from "./plugin/cache-keeper.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { Awaitable, CacheEvent } from "./plugin/contract.ts"
 import { createFleet, type Peers } from "./plugin/fleet.ts"
@@ -83,6 +84,8 @@ export interface Gateway {
   start(): Promise<void>
   /** Reads the configuration again. @throws GatewayError `config_invalid`; then nothing has changed */
   reload(reason: string): Promise<void>
+  /** The same, where the file says something else than what was applied. */
+  follow(reason: string): Promise<void>
   /** Stops taking requests, lets the open ones finish, then stops the plugins. */
   stop(options?: { readonly drainMs?: number }): Promise<void>
 }
@@ -98,6 +101,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const lifetime = new AbortController()
 
   let { config } = options.loaded
+  /** Undefined where the last attempt failed. */
+  let appliedText: string | undefined = options.loaded.text
   /** The addresses stay as they are, whatever a later configuration says. */
   const { server: bound } = config
   let configured = configuredProviders(config)
@@ -137,16 +142,25 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     probation: () => defaultProbation(config),
     onSwap: show,
     onEvent: (event) => view.snapshot.observe("onPluginLoad", () => event),
+    onTakenBack: (name, step, reason) => fleet.tell({ op: "rollback", name, step, reason }),
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
     onCacheEvent: cacheEvent,
   })
+  const caches = new CacheKeeper({ registry, clock, onCacheEvent: cacheEvent })
   const fleet = createFleet(
     {
       registry,
+      caches,
+      async configure(name) {
+        await inTurn(() => followFile("another process has changed it"))
+        await registry.followEntry(name)
+      },
       log,
       keep: (overrides) => membership?.keep(overrides),
       read,
       catchUp: async () => {
+        // Who watches the file says what is wrong with it.
+        await inTurn(() => followFile("another process may have seen it change")).catch(() => {})
         if (watcher !== undefined) await registry.sync()
       },
     },
@@ -156,7 +170,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const canaryViews = createCanaryViews(compileView)
   /** A change of the configuration waits for the one before it. */
   const inTurn = createLimiter(1)
-  const configure = createConfigurator({ registry, log, file: options.configFile, reload: applyConfig })
+  const configure = createConfigurator({
+    registry,
+    log,
+    file: options.configFile,
+    reload: applyConfig,
+    follow: followFile,
+  })
   const deps = {
     version,
     clock,
@@ -166,8 +186,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     call: { clock, log, latency, health, metrics: new CallMetrics(metrics), cacheEvent },
     registry,
     fleet,
+    caches,
     points,
-    configurePlugin: (name: string, patch: JsonObject) => inTurn(() => configure(name, patch)),
+    configurePlugin: async (name: string, patch: JsonObject) => {
+      await fleet.run({ op: "configure", name }, () => inTurn(() => configure(name, patch)))
+    },
     view: () => (view.snapshot.canaries === undefined ? view : canaryViews(view)),
     isReady: () => isReady,
   }
@@ -185,6 +208,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     plugins: registry,
     start,
     reload: (reason) => inTurn(() => applyConfig(reason)),
+    follow: (reason) => inTurn(() => followFile(reason)),
     stop,
   }
 
@@ -255,6 +279,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       tellWhatNeedsRestart(config, next.config)
       const { packages } = config.plugins
       config = next.config
+      appliedText = next.text
       configured = providers
       settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       show(registry.current)
@@ -264,8 +289,22 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
       log.info("configuration reloaded", { reason })
     } catch (thrown) {
+      appliedText = undefined
       metrics.counter("gateway.config.reloads", { outcome: "failure" }).add()
       throw thrown
+    }
+  }
+
+  async function followFile(reason: string): Promise<void> {
+    if (isFileNew()) await applyConfig(reason)
+  }
+
+  function isFileNew(): boolean {
+    try {
+      return options.configFile.load().text !== appliedText
+    } catch {
+      // Applying it says what is wrong.
+      return true
     }
   }
 
@@ -308,6 +347,8 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
         return readHooks(points, registry.current)
       case "metrics":
         return readMetrics(topic.format)
+      case "cache":
+        return caches.read(topic.name).catch(() => null)
     }
   }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs"
 import { type JsonObject, patchYaml } from "./config/edit.ts"
 import { describeFault, type Fault } from "./config/faults.ts"
+import { inFileTurn } from "./config/file-turn.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import { replaceFile } from "./config/replace-file.ts"
 import { GatewayError, messageOf } from "./errors.ts"
@@ -24,6 +25,8 @@ interface ConfiguratorOptions {
   readonly log: Logger
   /** Applies the file as it is. */
   reload(reason: string): Promise<void>
+  /** The same, where that was not done yet. */
+  follow(reason: string): Promise<void>
 }
 
 /**
@@ -31,7 +34,7 @@ interface ConfiguratorOptions {
  * the plugin cannot be set up with it, the file is put back. Two calls must not overlap.
  * @throws GatewayError `plugin_not_found`, `plugin_config_invalid`, `plugin_conflict`, or why the plugin failed
  */
-export function createConfigurator({ registry, file, log, reload }: ConfiguratorOptions) {
+export function createConfigurator({ registry, file, log, reload, follow }: ConfiguratorOptions) {
   return async function configurePlugin(name: string, patch: JsonObject): Promise<void> {
     const { bundled, version, error: oldError } = registry.getInfo(name)
     if (version === null) {
@@ -40,16 +43,20 @@ export function createConfigurator({ registry, file, log, reload }: Configurator
         `what settings plugin "${name}" has is not known, because its file cannot be read: ${oldError?.message ?? "it is being loaded"}`,
       )
     }
-    const before = file.load()
-    // An entry switches a bundled plugin on, which is not what was asked for.
-    const isFirst = bundled && pluginSettings(before.config, name) === undefined
-    const entry = { ...(isFirst && { enabled: false }), config: patch }
-    const text = patchYaml(before.text, { plugins: { configs: { [name]: entry } } })
-    check(name, text)
-    if (text === before.text) return
-
     const path = file.path()
-    write(path, text)
+    const { old, text } = await inFileTurn(path, () => {
+      const before = file.load()
+      // An entry switches a bundled plugin on, which is not what was asked for.
+      const isFirst = bundled && pluginSettings(before.config, name) === undefined
+      const entry = { ...(isFirst && { enabled: false }), config: patch }
+      const patched = patchYaml(before.text, { plugins: { configs: { [name]: entry } } })
+      check(name, patched)
+      if (patched !== before.text) write(path, patched)
+      return { old: before.text, text: patched }
+    })
+    // Another process may just have written it.
+    if (text === old) return follow(`the settings of plugin "${name}" were changed`)
+
     try {
       await reload(`the settings of plugin "${name}" were changed`)
       const { error } = registry.getInfo(name)
@@ -57,7 +64,7 @@ export function createConfigurator({ registry, file, log, reload }: Configurator
         throw new GatewayError(error.code, error.message, { details: error.details })
       }
     } catch (thrown) {
-      await putBack({ path, text, old: before.text })
+      await putBack({ path, text, old })
       throw thrown
     }
   }
@@ -82,10 +89,13 @@ export function createConfigurator({ registry, file, log, reload }: Configurator
 
   async function putBack({ path, text, old }: { path: string; text: string; old: string }) {
     try {
-      // Somebody may have saved the file in the meantime.
-      if (readFileSync(path, "utf8") !== text) return
-      replaceFile(path, old)
-      await reload("settings that failed were taken back")
+      const isBack = await inFileTurn(path, () => {
+        // Somebody may have saved the file in the meantime.
+        if (readFileSync(path, "utf8") !== text) return false
+        replaceFile(path, old)
+        return true
+      })
+      if (isBack) await reload("settings that failed were taken back")
     } catch (thrown) {
       log.error("the config file could not be put back", { path, error: messageOf(thrown) })
     }

@@ -19,6 +19,7 @@ import type { PluginInfo } from "./plugin/plugin-info.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { ProbationRule } from "./plugin/probation.ts"
 import { PluginRegistry } from "./plugin/registry.ts"
+import type { Step } from "./plugin/release-key.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { createMemoryStore } from "./state/store.ts"
 import { createLogger, type Logger } from "./telemetry/logger.ts"
@@ -37,13 +38,14 @@ interface PluginHostOptions {
   probation(): ProbationRule
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
+  onTakenBack(plugin: string, step: Step, reason: string): void
   onMetric(metric: Metric): void
   onCacheEvent(event: CacheEvent): void
 }
 
 export function createPluginHost(options: PluginHostOptions): PluginRegistry {
   const { loaded, log, metrics, points, recorder, entry, packages, probation } = options
-  const { onSwap, onEvent, onMetric, onCacheEvent } = options
+  const { onSwap, onEvent, onTakenBack, onMetric, onCacheEvent } = options
   const { plugins } = loaded.config
   hardenGlobals()
   registerHostModules()
@@ -70,6 +72,7 @@ export function createPluginHost(options: PluginHostOptions): PluginRegistry {
     random: Math.random,
     onSwap,
     onEvent,
+    onTakenBack,
     emitMetric: (_plugin, metric) => onMetric(metric),
     emitCacheEvent: onCacheEvent,
   })
@@ -203,6 +206,7 @@ async function withReader<T>(
     probation: () => defaultProbation(loaded.config),
     onSwap: ignore,
     onEvent: ignore,
+    onTakenBack: ignore,
     onMetric: ignore,
     onCacheEvent: ignore,
   })

@@ -49,8 +49,7 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   const gateway = await createGateway({ loaded, reloadConfig, configFile, env, version, log, membership })
   await gateway.start()
   const stopped = untilStopped()
-  const reload = reloader(gateway, log)
-  process.on("SIGHUP", () => reload("SIGHUP"))
+  process.on("SIGHUP", () => orLog("SIGHUP", gateway.reload))
   supervisor.onLost(() => stopped.resolve("the supervisor is gone"))
   surviveStrayErrors(log)
   const announcement = `LeapGate ${version} is ready on ${gateway.url}`
@@ -65,7 +64,7 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
   const watcher = watchConfig({
     path: configPath(),
     text: loaded.text,
-    onChange: () => reload("the file has changed"),
+    onChange: () => orLog("the file has changed", gateway.follow),
   })
 
   log.info("draining", { reason: await stopped.promise })
@@ -82,6 +81,15 @@ export async function serve(options: ServeOptions, { env, cwd, out }: Terminal):
       ...(adminListen !== undefined && { adminListen }),
     }
     return loadConfig({ path, overrides, env, cwd, ...(text !== undefined && { text }) })
+  }
+
+  function orLog(reason: string, change: (reason: string) => Promise<void>): void {
+    change(reason).catch((thrown: unknown) => {
+      log.error("the config was not reloaded; the one before stays in use", {
+        reason,
+        error: messageOf(thrown),
+      })
+    })
   }
 
   function reloadConfig(): LoadedConfig {
@@ -122,21 +130,6 @@ function untilStopped(): PromiseWithResolvers<string> {
     again: (signal) => process.exit(128 + constants.signals[signal]),
   })
   return stopped
-}
-
-/** One reload at a time: a SIGHUP may come while a changed file is still being applied. */
-function reloader(gateway: Gateway, log: Logger): (reason: string) => void {
-  let last: Promise<void> = Promise.resolve()
-  return function reload(reason) {
-    last = last
-      .then(() => gateway.reload(reason))
-      .catch((thrown: unknown) => {
-        log.error("the config was not reloaded; the one before stays in use", {
-          reason,
-          error: messageOf(thrown),
-        })
-      })
-  }
 }
 
 /** Requests know nothing of each other: an error that belongs to none of them must not end them all. */

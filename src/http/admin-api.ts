@@ -37,12 +37,12 @@ export function adminApi(deps: HttpDeps) {
       return jsonReply({ message: "plugin reloaded", name })
     })
     .post("/admin/plugins/:name/rollback", async ({ params: { name } }) => {
-      const { version } = await registry.rollback(name)
-      return jsonReply({ message: "plugin rolled back", name, version })
+      await fleet.run({ op: "rollback", name, step: registry.wayBack(name) })
+      return jsonReply({ message: "plugin rolled back", name, version: registry.getInfo(name).version })
     })
     .post("/admin/plugins/:name/promote", async ({ params: { name } }) => {
-      const { version } = await registry.promote(name)
-      return jsonReply({ message: "plugin promoted", name, version })
+      await fleet.run({ op: "promote", name, to: registry.promotable(name) })
+      return jsonReply({ message: "plugin promoted", name, version: registry.getInfo(name).version })
     })
     .use(cacheAdmin(deps))
 }

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts"
 import type { JsonObject } from "../config/edit.ts"
 import type { CallDeps } from "../pipeline/call.ts"
+import type { CacheKeeper } from "../plugin/cache-keeper.ts"
 import type { Fleet } from "../plugin/fleet.ts"
 import type { PointBook } from "../plugin/point.ts"
 import type { PluginRegistry } from "../plugin/registry.ts"
@@ -19,6 +20,7 @@ export interface HttpDeps extends Connections {
   readonly call: CallDeps
   readonly registry: PluginRegistry
   readonly fleet: Fleet
+  readonly caches: CacheKeeper
   readonly points: PointBook
   /** Changes a plugin's settings by a JSON merge patch, in the config file too. */
   configurePlugin(name: string, patch: JsonObject): Promise<void>

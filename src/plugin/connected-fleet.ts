@@ -3,7 +3,7 @@
  * in it. Where another one on the same plugin turns out to stand before, it runs its own again: so all end alike.
  */
 import { type ErrorCode, GatewayError, toGatewayError } from "../errors.ts"
-import { type PluginCommand, runCommand } from "./commands.ts"
+import { isOfContent, type PluginCommand, runCommand } from "./commands.ts"
 import type { Fleet, FleetServices, Peers, Question, Reply } from "./fleet.ts"
 import type { Reading, Readings, Topic } from "./readings.ts"
 
@@ -41,12 +41,17 @@ export class ConnectedFleet implements Fleet {
     return this.#peers.join((question) => this.#answer(question))
   }
 
-  async run(command: PluginCommand): Promise<void> {
-    await this.#asOwn(command, async (mine) => {
+  run(command: PluginCommand, first: () => Promise<unknown> = () => this.runHere(command)): Promise<boolean> {
+    return this.#asOwn(command, async (mine) => {
       const startedMs = performance.now()
-      await this.#runHere(command)
-      await this.#haveFollowed(mine, RUN_DEADLINE_MS + performance.now() - startedMs)
+      const isFound = await this.#runFirst(command, first)
+      const others = await this.#haveFollowed(mine, RUN_DEADLINE_MS + performance.now() - startedMs)
+      return isFound !== false || others.includes(true)
     })
+  }
+
+  runHere(command: PluginCommand): Promise<boolean> {
+    return runCommand(this.#services, command)
   }
 
   tell(command: PluginCommand): void {
@@ -70,23 +75,25 @@ export class ConnectedFleet implements Fleet {
     this.#services.keep(this.#services.registry.overrides())
   }
 
-  async #asOwn(command: PluginCommand, work: (mine: OwnCommand) => Promise<void>): Promise<void> {
+  async #asOwn<T>(command: PluginCommand, work: (mine: OwnCommand) => Promise<T>): Promise<T> {
     const mine = { command, isOvertaken: false }
-    this.#unplaced.add(mine)
-    this.#newest.set(command.name, command)
+    if (!isOfContent(command)) {
+      this.#unplaced.add(mine)
+      this.#newest.set(command.name, command)
+    }
     try {
-      await work(mine)
+      return await work(mine)
     } finally {
       this.#unplaced.delete(mine)
       this.#forget(command)
     }
   }
 
-  async #runHere(command: PluginCommand): Promise<void> {
+  async #runFirst<T>(command: PluginCommand, first: () => Promise<T>): Promise<T> {
     const { registry } = this.#services
     const before = registry.overrides()
     try {
-      await runCommand(registry, command)
+      return await first()
     } catch (thrown) {
       // A plugin that was switched on and cannot be set up stays switched on: the others have to know that too.
       const hasLeftTraces = !Bun.deepEquals(before, registry.overrides())
@@ -95,8 +102,8 @@ export class ConnectedFleet implements Fleet {
     }
   }
 
-  /** What this process has done, the others are to do. */
-  async #haveFollowed(mine: OwnCommand, deadlineMs: number): Promise<void> {
+  /** What this process has done, the others are to do. @returns whether they found what it is about */
+  async #haveFollowed(mine: OwnCommand, deadlineMs: number): Promise<readonly boolean[]> {
     const { command } = mine
     this.keep()
     const { placed, replies } = this.#peers.ask({ ask: "run", command }, deadlineMs)
@@ -104,18 +111,19 @@ export class ConnectedFleet implements Fleet {
     this.#unplaced.delete(mine)
     if (mine.isOvertaken) {
       this.#overtake(command)
-      await runCommand(this.#services.registry, command)
+      await this.runHere(command)
       this.keep()
     }
-    assertFollowed(command, await replies, deadlineMs)
+    const answers = await replies
+    assertFollowed(command, answers, deadlineMs)
+    return answers.map((reply) => !reply.isSilent && reply.answer === true)
   }
 
   async #answer(question: Question): Promise<unknown> {
     if (question.ask === "read") return this.#services.read(question.topic)
     const { command } = question
     try {
-      await this.#follow(command)
-      return null
+      return await this.#follow(command)
     } catch (thrown) {
       const { code, message } = toGatewayError(thrown)
       const fields = { plugin: command.name, op: command.op, error: thrown }
@@ -124,16 +132,19 @@ export class ConnectedFleet implements Fleet {
     }
   }
 
-  async #follow(command: PluginCommand): Promise<void> {
-    const { registry, catchUp } = this.#services
+  async #follow(command: PluginCommand): Promise<boolean> {
+    const { catchUp } = this.#services
     this.#overtake(command)
     try {
-      await runCommand(registry, command)
+      // What is to be gone back from must not come after that.
+      if (command.op === "rollback") await catchUp()
+      return await this.runHere(command)
     } catch {
       // It could be done elsewhere: this process may only not have seen a new file yet, or was just reading it.
       await catchUp()
       // What was asked for since then counts, and may be what stopped this.
-      if (this.#newest.get(command.name) === command) await runCommand(registry, command)
+      if (!isOfContent(command) && this.#newest.get(command.name) !== command) return false
+      return await this.runHere(command)
     } finally {
       this.keep()
       this.#forget(command)
@@ -142,6 +153,7 @@ export class ConnectedFleet implements Fleet {
 
   /** What has a place in the order stands before all that has none yet. */
   #overtake(command: PluginCommand): void {
+    if (isOfContent(command)) return
     for (const mine of this.#unplaced) mine.isOvertaken ||= mine.command.name === command.name
     this.#newest.set(command.name, command)
   }
@@ -154,14 +166,14 @@ export class ConnectedFleet implements Fleet {
 function assertFollowed({ op, name }: PluginCommand, replies: readonly Reply[], deadlineMs: number): void {
   const faults = replies.flatMap((reply) => {
     if (reply.isSilent) return [`process ${reply.pid} did not answer within ${Math.round(deadlineMs)} ms`]
-    const refusal = reply.answer as Refusal | null
+    const refusal = reply.answer as Refusal | boolean
     // A process that ends need not follow.
-    if (refusal === null || refusal.code === "shutting_down") return []
+    if (typeof refusal === "boolean" || refusal.code === "shutting_down") return []
     return [`process ${reply.pid}: ${refusal.message} (${refusal.code})`]
   })
   if (faults.length === 0) return
   throw new GatewayError(
     "processes_disagree",
-    `${op} of plugin "${name}" was done here, but ${faults.length} of ${replies.length} other processes did not follow: ${faults.join("; ")}; look at "processes" of /admin/plugins/${name}, and send it again`,
+    `${op} of plugin "${name}" was done here, but ${faults.length} of ${replies.length} other processes did not follow: ${faults.join("; ")}; look at "processes" of /admin/plugins/${name} before you send it again`,
   )
 }

@@ -3,11 +3,10 @@
  * asked for, or comes to by itself, is done by the others too.
  */
 import type { Logger } from "../telemetry/logger.ts"
-import { type PluginCommand, runCommand } from "./commands.ts"
+import { type CommandServices, type PluginCommand, runCommand } from "./commands.ts"
 import { ConnectedFleet } from "./connected-fleet.ts"
 import type { Awaitable } from "./contract.ts"
 import type { Reading, Readings, Topic } from "./readings.ts"
-import type { PluginRegistry } from "./registry.ts"
 import type { Overrides } from "./roster.ts"
 
 export interface Fleet {
@@ -17,9 +16,13 @@ export interface Fleet {
   join(): Promise<void>
   /**
    * Runs a command here and, if that is good, in all others.
+   * @param first does it here in the place of the command, where there is more to do for who was asked
+   * @returns whether any process found what it is about
    * @throws GatewayError why it was not done here: then nobody waits for the others; or `processes_disagree`
    */
-  run(command: PluginCommand): Promise<void>
+  run(command: PluginCommand, first?: () => Promise<unknown>): Promise<boolean>
+  /** Runs a command here, and in no other process. */
+  runHere(command: PluginCommand): Promise<boolean>
   /** Has the others do what this process did by itself. Nobody waits for it; what goes wrong is logged. */
   tell(command: PluginCommand): void
   /** Asks every process; this one's answer comes first. */
@@ -52,13 +55,12 @@ export type Reply =
   | { readonly pid: number; readonly isSilent: true }
 
 /** What one process knows. */
-export interface FleetServices {
-  readonly registry: PluginRegistry
+export interface FleetServices extends CommandServices {
   readonly log: Logger
   /** Keeps what a process that starts in the place of this one comes up with. */
   readonly keep: (overrides: Overrides) => void
   readonly read: <T extends Topic>(topic: T) => Awaitable<Readings[T["about"]]>
-  /** Brings the plugins in line with the directory, where that is followed. */
+  /** Brings the plugins in line with the configuration, and with the directory, where that is followed. */
   readonly catchUp: () => Promise<void>
 }
 
@@ -67,18 +69,22 @@ export function createFleet(services: FleetServices, peers: Peers | undefined): 
   return peers === undefined ? aloneFleet(services) : new ConnectedFleet(services, peers)
 }
 
-function aloneFleet({ registry, keep, read }: FleetServices): Fleet {
+function aloneFleet(services: FleetServices): Fleet {
+  const { registry, keep, read } = services
   const keepOverrides = () => keep(registry.overrides())
   return {
     isAlone: true,
     async join() {},
-    async run(command) {
+    async run(command, first) {
       try {
-        await runCommand(registry, command)
+        if (first === undefined) return await runCommand(services, command)
+        await first()
+        return true
       } finally {
         keepOverrides()
       }
     },
+    runHere: (command) => runCommand(services, command),
     tell: keepOverrides,
     async gather(topic) {
       return [{ pid: process.pid, value: await read(topic) }]

@@ -47,7 +47,8 @@ export function isSameSetup(one: PluginSettings | undefined, other: PluginSettin
   return Bun.deepEquals(setupPart(one), setupPart(other))
 }
 
-function setupPart({ enabled, probation, canary, ...setup }: PluginSettings = NO_SETTINGS) {
+/** What makes a difference to how a plugin is set up. */
+export function setupPart({ enabled, probation, canary, ...setup }: PluginSettings = NO_SETTINGS) {
   return setup
 }
 

@@ -15,7 +15,7 @@ import type { Roster } from "./roster.ts"
 import type { PluginServices } from "./setup-context.ts"
 import type { Stage } from "./stage.ts"
 import type { StatsBook } from "./stats.ts"
-import type { Succession } from "./succession.ts"
+import type { RollbackReason, Succession } from "./succession.ts"
 
 /**
  * Whether to read code again: in any case, where its files changed, or where nothing of it serves. `for-settings`: in
@@ -140,7 +140,7 @@ export class Launcher {
    * different code gets the settings of now.
    * @throws GatewayError why that failed, or the signal's reason: then what served before serves on
    */
-  async recall(record: PluginRecord, signal: AbortSignal): Promise<void> {
+  async recall(record: PluginRecord, reason: RollbackReason, signal: AbortSignal): Promise<void> {
     const { previous, release } = record
     if (previous === undefined || release === undefined) {
       throw new GatewayError("plugin_conflict", `there is no earlier version of plugin "${record.name}"`)
@@ -156,7 +156,7 @@ export class Launcher {
       if (record.previous !== previous) {
         throw new GatewayError("plugin_conflict", `plugin "${record.name}" changed while it was rolled back`)
       }
-      this.#options.succession.recall(record, candidate, { instance, settings })
+      this.#options.succession.recall(record, candidate, { instance, settings }, reason)
     } catch (thrown) {
       await instance?.dispose()
       candidate.module.dispose()

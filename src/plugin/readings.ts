@@ -1,5 +1,6 @@
 /** What processes that serve together ask each other about. */
 import type { FamilyText, MetricsFormat } from "../telemetry/exposition.ts"
+import type { CacheReading } from "./cache-keeper.ts"
 import type { HookReading } from "./hook-stats.ts"
 import type { PluginInfo } from "./plugin-info.ts"
 
@@ -8,11 +9,14 @@ export interface Readings {
   readonly plugins: readonly PluginInfo[]
   readonly hooks: HookReading
   readonly metrics: readonly FamilyText[]
+  /** Null where it is no active cache, or failed. */
+  readonly cache: CacheReading | null
 }
 
 export type Topic =
   | { readonly about: "plugins" | "hooks" }
   | { readonly about: "metrics"; readonly format: MetricsFormat }
+  | { readonly about: "cache"; readonly name: string }
 
 /** One process's answer; undefined where it gave none in time. */
 export interface Reading<V> {

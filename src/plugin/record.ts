@@ -215,6 +215,19 @@ export class PluginRecord {
     if (this.release !== undefined) this.release = { ...this.release, isRecalled: true }
   }
 
+  /**
+   * These sources were gone back from elsewhere: they are not to serve here, where they may be on their way.
+   * @returns whether that is news
+   */
+  reject(code: string | null): boolean {
+    const { release, print } = this
+    if (release === undefined || release.isRecalled || print?.hash !== (code ?? undefined)) return false
+    this.interrupt("it was rolled back")
+    this.dropCandidate()
+    this.release = { ...release, isRecalled: true }
+    return true
+  }
+
   /** Takes everything of it out of service. Returns what served. */
   clear(): PluginInstance | undefined {
     const { instance } = this

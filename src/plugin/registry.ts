@@ -41,6 +41,7 @@ import { PluginMetrics } from "./plugin-metrics.ts"
 import type { PointBook } from "./point.ts"
 import type { ProbationRule } from "./probation.ts"
 import type { PluginManifest, PluginRecord } from "./record.ts"
+import { isKeyOf, type ReleaseKey, type Step } from "./release-key.ts"
 import { Rollout } from "./rollout.ts"
 import { type Overrides, Roster } from "./roster.ts"
 import type { Snapshot } from "./snapshot.ts"
@@ -80,6 +81,8 @@ interface RegistryOptions {
   /** Told of each new snapshot before anything of the old one goes. */
   readonly onSwap: (snapshot: Snapshot) => void
   readonly onEvent: (event: PluginLoadEvent) => void
+  /** Told of a version that was taken back without anybody asking for it. */
+  readonly onTakenBack: (plugin: string, step: Step, reason: string) => void
   readonly recorder?: CallRecorder | undefined
   readonly emitMetric: (plugin: string, metric: Metric) => void
   readonly emitCacheEvent: (event: CacheEvent) => void
@@ -88,6 +91,13 @@ interface RegistryOptions {
 interface ForceOptions {
   /** Stops the plugins that need this one too, in one step with it. */
   readonly force?: boolean
+}
+
+interface RollbackOptions {
+  /** The only step that is done; where it was done before, nothing is. */
+  readonly step?: Step | undefined
+  /** Why another process took the version back by itself: shown as the plugin's error. */
+  readonly reason?: string | undefined
 }
 
 interface DisableOptions extends ForceOptions {
@@ -105,6 +115,7 @@ export class PluginRegistry {
   readonly #rollout: Rollout
   readonly #sources: PluginSources
   readonly #catalogue: Catalogue
+  readonly #chronicle: Chronicle
   readonly #builder = new PluginBuilder()
   readonly #scan = createLimiter(1)
   #nextSync: Promise<void> | undefined
@@ -128,6 +139,7 @@ export class PluginRegistry {
     this.#roster = roster
     this.#generations = generations
     this.#launcher = launcher
+    this.#chronicle = chronicle
     this.#stage = stage
     this.#succession = succession
     this.#rollout = new Rollout({ roster, launcher, stage, clock: options.clock })
@@ -298,25 +310,46 @@ export class PluginRegistry {
    * not read again until it changes, or a reload is asked for.
    * @throws GatewayError `plugin_not_found`, `plugin_conflict`, or why the version before cannot be set up once more
    */
-  async rollback(name: string): Promise<PluginInfo> {
+  async rollback(name: string, { step, reason }: RollbackOptions = {}): Promise<PluginInfo> {
     const record = this.#catalogue.find(name)
+    const { from, to } = step ?? this.#succession.wayBack(record)
+    if (isKeyOf(to, record.release) && !isKeyOf(from, record.canary?.release)) {
+      const isNews = record.reject(from.code)
+      if (isNews && reason !== undefined) this.#chronicle.tookBack(record, from.version, reason)
+      return this.#catalogue.info(record)
+    }
+    const cause = reason === undefined ? "requested" : "automatic"
     await this.#asHost(async () => {
-      const isDone = this.#succession.rollBack(record)
+      const isDone = this.#succession.rollBack(record, { from, to }, cause)
       record.interrupt("it was rolled back")
       record.dropCandidate()
-      if (!isDone) await record.work((signal) => this.#launcher.recall(record, signal))
+      if (!isDone) await record.work((signal) => this.#launcher.recall(record, cause, signal))
+      if (reason !== undefined) this.#chronicle.tookBack(record, from.version, reason)
     })
     await this.#wakeOthers()
     return this.#catalogue.info(record)
   }
 
+  /** What `promote` would promote now. @throws GatewayError `plugin_not_found`, `plugin_conflict` where there is nothing */
+  promotable(name: string): ReleaseKey {
+    return this.#succession.promotable(this.#catalogue.find(name))
+  }
+
+  /** What `rollback` would do now. @throws GatewayError `plugin_not_found`, `plugin_conflict` where there is nothing */
+  wayBack(name: string): Step {
+    return this.#succession.wayBack(this.#catalogue.find(name))
+  }
+
   /**
    * Puts the canary of a plugin in the place of the version that serves.
+   * @param wanted the only version that is promoted; where it serves already, nothing is done
    * @throws GatewayError `plugin_not_found`; `plugin_conflict` where there is no canary, or it does not fit
    */
-  async promote(name: string): Promise<PluginInfo> {
+  async promote(name: string, wanted?: ReleaseKey): Promise<PluginInfo> {
     const record = this.#catalogue.find(name)
-    this.#asHost(() => this.#succession.promote(record))
+    const key = wanted ?? this.#succession.promotable(record)
+    const isServing = !isKeyOf(key, record.canary?.release) && isKeyOf(key, record.release)
+    if (!isServing) this.#asHost(() => this.#succession.promote(record, key))
     await this.#wakeOthers()
     return this.#catalogue.info(record)
   }
@@ -347,6 +380,19 @@ export class PluginRegistry {
       this.#stage.stop(off, "disabled")
       return this.#rollout.roll(changed, "for-settings")
     })
+  }
+
+  /**
+   * Sets a plugin up for its settings as they are now, where that is still to be done. One that was gone back from
+   * them stays as it is.
+   * @throws GatewayError `plugin_not_found`, or why that failed; what served before serves on
+   */
+  async followEntry(name: string): Promise<void> {
+    const record = this.#catalogue.find(name)
+    const newest = record.canary?.release ?? record.release
+    if (!this.#roster.isEnabled(record) || newest?.isRecalled || record.release?.isRecalled) return
+    if (newest === undefined || !isSameSetup(this.#options.entry(name), newest.settings))
+      await this.reload(name)
   }
 
   /** Whether a plugin was last set up for the settings as they are now, or what serves was: then it is left alone. */

@@ -9,6 +9,7 @@ import type { PluginInstance, PluginSettings } from "./instance.ts"
 import type { PluginMetrics } from "./plugin-metrics.ts"
 import { Probation, type ProbationRule, type Verdict } from "./probation.ts"
 import { type Candidate, isSameRelease, type PluginRecord, type Release } from "./record.ts"
+import { isKeyOf, type ReleaseKey, type Step, stepBetween } from "./release-key.ts"
 import type { Roster } from "./roster.ts"
 import type { PluginServices } from "./setup-context.ts"
 import type { Stage, Started } from "./stage.ts"
@@ -22,9 +23,11 @@ interface SuccessionOptions {
   readonly entry: (name: string) => PluginSettings | undefined
   /** For plugins whose settings do not say. */
   readonly probation: () => ProbationRule | undefined
+  /** Told of a version that was taken back without anybody asking for it. */
+  readonly onTakenBack: (plugin: string, step: Step, reason: string) => void
 }
 
-type RollbackReason = "automatic" | "requested"
+export type RollbackReason = "automatic" | "requested"
 
 export class Succession {
   readonly #options: SuccessionOptions
@@ -55,18 +58,23 @@ export class Succession {
     stage.stopOrphans()
   }
 
+  /** Which version is the canary. @throws GatewayError `plugin_conflict` where there is none */
+  promotable({ canary, release, name }: PluginRecord): ReleaseKey {
+    if (canary !== undefined && release !== undefined) return stepBetween(canary.release, release).from
+    const message = `plugin "${name}" has no canary; set plugins.configs.${name}.canary and load a new version`
+    throw new GatewayError("plugin_conflict", message)
+  }
+
   /**
    * Puts the canary in the place of what serves.
-   * @throws GatewayError `plugin_conflict` where there is none, or it does not fit to the other plugins
+   * @throws GatewayError `plugin_conflict` where it is not the canary, or does not fit to the other plugins
    */
-  promote(record: PluginRecord): void {
+  promote(record: PluginRecord, wanted: ReleaseKey): void {
     const { stage, chronicle } = this.#options
     const { canary, name } = record
-    if (canary === undefined) {
-      throw new GatewayError(
-        "plugin_conflict",
-        `plugin "${name}" has no canary; set plugins.configs.${name}.canary and load a new version`,
-      )
+    if (canary === undefined || !isKeyOf(wanted, canary.release)) {
+      const message = `plugin "${name}" has no version ${wanted.version} that is a canary`
+      throw new GatewayError("plugin_conflict", message)
     }
     this.#assertFits(canary.release)
     record.canary = undefined
@@ -89,40 +97,50 @@ export class Succession {
     const { version } = canary.instance
     const reason = `plugins.configs.${plugin}.canary was removed`
     try {
-      this.promote(record)
+      this.promote(record, this.promotable(record))
       services.log.info("a canary was promoted by the configuration", { plugin, version, reason })
     } catch (error) {
       services.log.error("a canary could not be promoted; it stays one", { plugin, version, reason, error })
     }
   }
 
+  /** What a rollback would do now. @throws GatewayError `plugin_conflict` where there is no version to go back to */
+  wayBack(record: PluginRecord): Step {
+    const { canary, release, previous, name } = record
+    if (release !== undefined && canary !== undefined) return stepBetween(canary.release, release)
+    if (release !== undefined && previous !== undefined) return stepBetween(release, previous)
+    const message = `there is no earlier version of plugin "${name}" to go back to`
+    throw new GatewayError("plugin_conflict", message)
+  }
+
   /**
    * Drops the canary, else goes back to the version that is held.
    * @returns false where that version has to be set up once more
-   * @throws GatewayError `plugin_conflict` where there is no version to go back to, or it does not fit any more
+   * @throws GatewayError `plugin_conflict` where this is not the way back, or what it leads to does not fit any more
    */
-  rollBack(record: PluginRecord): boolean {
-    const { canary, held, previous, name } = record
-    if (canary !== undefined) {
-      this.#dropCanary(record, "requested")
+  rollBack(record: PluginRecord, { from, to }: Step, reason: RollbackReason): boolean {
+    const { canary, release, held, previous, name } = record
+    if (isKeyOf(from, canary?.release) && isKeyOf(to, release)) {
+      this.#dropCanary(record, reason)
       return true
     }
-    if (record.instance === undefined || previous === undefined) {
+    if (previous === undefined || !isKeyOf(from, release) || !isKeyOf(to, previous)) {
+      const [serves, before] = [release, previous].map((known) => known?.manifest.version ?? "none")
       throw new GatewayError(
         "plugin_conflict",
-        `there is no earlier version of plugin "${name}" to go back to`,
+        `plugin "${name}" cannot go back from version ${from.version} to ${to.version}: the version that serves is ${serves}, and the one before it ${before}`,
       )
     }
     this.#assertFits(previous)
-    if (held !== undefined) this.#restore(record, previous, held, "requested")
+    if (held !== undefined) this.#restore(record, previous, held, reason)
     return held !== undefined
   }
 
   /** Goes back to the version before, which was set up once more. @throws GatewayError `plugin_conflict` */
-  recall(record: PluginRecord, candidate: Candidate, started: Started): void {
+  recall(record: PluginRecord, candidate: Candidate, started: Started, reason: RollbackReason): void {
     this.#assertFits(candidate)
     this.#options.roster.release(record)
-    this.#restore(record, this.#options.stage.release(candidate, started), started.instance, "requested")
+    this.#restore(record, this.#options.stage.release(candidate, started), started.instance, reason)
   }
 
   /** Takes a version back at once. @returns false where there is no other one that could serve */
@@ -188,11 +206,13 @@ export class Succession {
 
   /** Goes back to what can serve in the place of a version that fails. @returns false where there is nothing */
   #takeBack(record: PluginRecord, instance: PluginInstance, what: string): boolean {
-    const { chronicle, roster, services } = this.#options
+    const { chronicle, roster, services, onTakenBack } = this.#options
     const { canary, previous, held, release, name: plugin } = record
     const isCanary = canary?.instance === instance
+    const failed = isCanary ? canary.release : release
     const back = isCanary ? release : held && previous
-    if (back === undefined || !(isCanary || record.instance === instance)) return false
+    if (failed === undefined || back === undefined || !(isCanary || record.instance === instance))
+      return false
     const { version } = instance
     const other = back.manifest.version
     const last = `Last: ${instance.conduct.lastFailure}`
@@ -202,10 +222,12 @@ export class Succession {
       services.log.error("a plugin cannot be rolled back; its new version serves on", { plugin, reason })
       return false
     }
+    const step = stepBetween(failed, back)
     if (isCanary) this.#dropCanary(record, "automatic")
     else if (held !== undefined) this.#restore(record, back, held, "automatic")
     const reason = `version ${version} ${what} and was taken back; ${other} serves again. ${last}`
     chronicle.tookBack(record, version, reason)
+    onTakenBack(plugin, step, reason)
     return true
   }
 

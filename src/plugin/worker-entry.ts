@@ -23,7 +23,7 @@ import { packError, packResult, unpackError, type WireError } from "./worker-wir
 /** How often a worker with a limit looks at its heap. */
 const MEMORY_CHECK_MS = 250
 /** What `supportsFormat` is asked beforehand. */
-const FORMATS = ["openai-chat"] as const
+const FORMATS = ["openai-chat", "openai-embeddings"] as const
 
 declare const self: Worker
 

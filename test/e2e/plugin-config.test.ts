@@ -1,6 +1,6 @@
 /** Settings of plugins that are changed through the admin API: checked, written to config.yaml, and in use. */
 import { afterEach, describe, expect, test } from "bun:test"
-import { chmodSync, statSync } from "node:fs"
+import { chmodSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { postChat } from "../support/chat.ts"
 import { type GatewayOptions, type RunningGateway, startGateway } from "../support/gateway.ts"
@@ -90,7 +90,7 @@ describe("a change of settings", () => {
     expect(statSync(configFile()).mode & 0o777).toBe(0o640)
   })
 
-  test("that is seen by the file watcher too does no harm", async () => {
+  test("that is seen by the file watcher too is applied once, and what is saved after it as well", async () => {
     await start()
     expect((await configure("greeter", { greeting: "hey" })).status).toBe(200)
     const reloads = async () =>
@@ -99,7 +99,10 @@ describe("a change of settings", () => {
           await (await fetch(`${gateway.url}/metrics`)).text(),
         )?.[1] ?? 0,
       )
-    await waitFor("the watcher to see it", async () => (await reloads()) >= 2, 10_000)
+    expect(await reloads()).toBe(1)
+    writeFileSync(configFile(), `${await written()}# saved\n`)
+    await waitFor("the watcher to see it", async () => (await reloads()) >= 2)
+    expect(await reloads()).toBe(2)
     expect(await generation()).toBe(2)
     expect(await greeting()).toBe("hey Ada a,b")
   })

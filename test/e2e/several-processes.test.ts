@@ -1,6 +1,6 @@
 /** Two serving processes behind one port: what is asked of one holds for both. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test"
-import { writeFileSync } from "node:fs"
+import { readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { PluginInfo } from "../../src/plugin/plugin-info.ts"
 import { errorOf, postChat } from "../support/chat.ts"
@@ -28,6 +28,16 @@ export default definePlugin({ name: "fragile", version: "1.0.0", type: "middlewa
     if (ctx.headers.has("x-fail")) throw new Error("as it was told")
     ctx.setHeader("x-fragile", "on")
   } }) })`
+
+/** Fails as the other, and says its version. */
+const fragile = (version: string) =>
+  FRAGILE.replace("1.0.0", version).replace('"x-fragile", "on"', `"x-fragile", "${version}"`)
+
+/** Greets as it is set to. */
+const GREETER = `import { definePlugin, Type } from "leapgate/plugin"
+export default definePlugin({ name: "greeter", version: "1.0.0", type: "middleware",
+  config: Type.Object({ greeting: Type.String({ default: "hi" }) }),
+  setup: ({ config }) => ({ priority: 60, beforeHandle: (ctx) => ctx.setHeader("x-greeting", config.greeting) }) })`
 
 function startTwo({ plugins, config = {} }: Pick<GatewayOptions, "plugins"> & { config?: object } = {}) {
   return startGateway({
@@ -86,6 +96,12 @@ async function infoOf(gateway: RunningGateway, name: string): Promise<PluginInfo
   return (await (await admin(gateway, `/${name}`)).json()) as PluginInfo
 }
 
+/** What both processes say in a header, each kind once. */
+async function headers(gateway: RunningGateway, name: string): Promise<readonly (string | null)[]> {
+  const answers = [...(await askBoth(gateway)).values()].flat()
+  return [...new Set(answers.map(({ headers }) => headers.get(name)))]
+}
+
 const servingPids = ({ pid }: RunningGateway): readonly number[] => processTree(pid).slice(1)
 
 describe("requests", () => {
@@ -139,6 +155,205 @@ describe("requests", () => {
     expect(processes?.map(({ state, error }) => [state, error?.message])).toEqual(
       Array(2).fill(["inactive", expect.stringContaining("as it was told")]),
     )
+  })
+})
+
+describe("a version", () => {
+  test("is gone back from in both, and no further than that", async () => {
+    await using gateway = await startTwo()
+    for (const version of ["2.0.0", "3.0.0"]) {
+      await gateway.writePlugin("gate.ts", gate(version))
+      await operate(gateway, "gate", "reload")
+    }
+    // On probation, so it is not the last good one.
+    expect(await bodies(gateway)).toEqual(["gate 3.0.0"])
+    const response = await admin(gateway, "/gate/rollback", "POST")
+    expect(await response.json()).toEqual({ message: "plugin rolled back", name: "gate", version: "1.0.0" })
+    expect(await bodies(gateway)).toEqual(["gate 1.0.0"])
+    for (let count = 0; count < 4; count++) {
+      const { code } = await errorOf(await admin(gateway, "/gate/rollback", "POST"))
+      expect(code).toBe("plugin_conflict")
+    }
+    expect(await bodies(gateway)).toEqual(["gate 1.0.0"])
+  })
+
+  test("that is a canary is promoted in both", async () => {
+    await using gateway = await startTwo({
+      config: { plugins: { hot_reload: false, configs: { gate: { canary: "50%" } } } },
+    })
+    await gateway.writePlugin("gate.ts", gate("2.0.0"))
+    await operate(gateway, "gate", "reload")
+    await waitFor("both versions to be met", async () => (await bodies(gateway)).length === 2)
+    const response = await admin(gateway, "/gate/promote", "POST")
+    expect(await response.json()).toEqual({ message: "plugin promoted", name: "gate", version: "2.0.0" })
+    expect(await bodies(gateway)).toEqual(["gate 2.0.0"])
+  })
+
+  test("that cannot be gone back from in a process that came later is an error that says so", async () => {
+    await using gateway = await startTwo()
+    await gateway.writePlugin("gate.ts", gate("2.0.0"))
+    await operate(gateway, "gate", "reload")
+    const [one = 0, victim = 0] = servingPids(gateway)
+    process.kill(victim, "SIGKILL")
+    const next = await waitFor("another one to be ready", () => {
+      const [pid] = servingPids(gateway).filter((pid) => pid !== one && pid !== victim)
+      const ready = gateway
+        .logs()
+        .split("\n")
+        .some((line) => line.includes('"ready"') && line.includes(`"pid":${pid}`))
+      return ready && pid
+    })
+    const { code, message } = await waitFor("the request to get to the older one", async () => {
+      const error = await errorOf(await admin(gateway, "/gate/rollback", "POST"))
+      return error.code === "processes_disagree" && error
+    })
+    expect(code).toBe("processes_disagree")
+    expect(message).toContain(`process ${next}: plugin "gate" cannot go back from version 2.0.0 to 1.0.0`)
+    const { processes } = await infoOf(gateway, "gate")
+    expect(processes?.map(({ version }) => version).toSorted()).toEqual(["1.0.0", "2.0.0"])
+  })
+
+  test.each([
+    ["on_error: disable", { on_error: "disable" }],
+    ["its probation", { probation: { calls: 1000, max_errors: 0 } }],
+  ])("that %s takes back in one process is taken back in the other", async (_, fragileEntry) => {
+    await using gateway = await startTwo({
+      config: {
+        plugins: { hot_reload: false, configs: { gate: { enabled: false }, fragile: fragileEntry } },
+      },
+    })
+    await gateway.writePlugin("fragile.ts", fragile("2.0.0"))
+    await operate(gateway, "fragile", "reload")
+    expect(await headers(gateway, "x-fragile")).toEqual(["2.0.0"])
+    await ask(gateway, { "x-fail": "please" })
+    await waitFor("both to be back", async () => (await headers(gateway, "x-fragile")).join() === "on")
+    const { enabled, previous_version, serves_previous, processes } = await infoOf(gateway, "fragile")
+    expect({ enabled, previous_version, serves_previous }).toEqual({
+      enabled: true,
+      previous_version: null,
+      serves_previous: true,
+    })
+    expect(processes?.map(({ version, error }) => [version, error?.message])).toEqual(
+      Array(2).fill(["1.0.0", expect.stringContaining("was taken back; 1.0.0 serves again")]),
+    )
+    expect(gateway.logs().match(/"message":"a plugin was rolled back"/g)).toHaveLength(2)
+    expect(gateway.logs()).not.toContain("did not do what")
+  })
+})
+
+test("a version that fails while it is still arriving is gone from both, and stays away", async () => {
+  await using gateway = await startTwo({
+    config: { plugins: { configs: { gate: { enabled: false }, fragile: { on_error: "open" } } } },
+  })
+  const bad = fragile("2.0.0").replace(`if (ctx.headers.has("x-fail"))`, "if (true)")
+  await gateway.writePlugin("fragile.ts", bad)
+  await waitFor("both to have taken it back", async () => {
+    await askBoth(gateway)
+    return gateway.logs().match(/"message":"a plugin was rolled back"/g)?.length === 2
+  })
+  expect(await headers(gateway, "x-fragile")).toEqual(["on"])
+  const { error, processes } = await infoOf(gateway, "fragile")
+  expect(error?.message).toContain("version 2.0.0 failed")
+  expect(processes?.map(({ version }) => version)).toEqual(["1.0.0", "1.0.0"])
+  expect(gateway.logs()).not.toContain("did not do what")
+})
+
+describe("settings", () => {
+  const post = (gateway: RunningGateway, greeting: unknown) =>
+    fetch(`${gateway.adminUrl}/plugins/greeter/config`, {
+      method: "POST",
+      headers: { "content-type": "application/json", connection: "close" },
+      body: JSON.stringify({ config: { greeting } }),
+    })
+
+  test("are in use in both when the reply comes", async () => {
+    await using gateway = await startTwo({
+      plugins: { "greeter.ts": GREETER },
+      config: {
+        plugins: {
+          hot_reload: false,
+          configs: { gate: { enabled: false }, greeter: { probation: { calls: 1000, max_errors: 0 } } },
+        },
+      },
+    })
+    for (const greeting of ["hello", "good day", "ahoy"]) {
+      expect((await post(gateway, greeting)).status).toBe(200)
+      expect(await headers(gateway, "x-greeting")).toEqual([greeting])
+    }
+    const { code } = await errorOf(await post(gateway, 7))
+    expect(code).toBe("plugin_config_invalid")
+    expect(await headers(gateway, "x-greeting")).toEqual(["ahoy"])
+    const { generation, processes } = await infoOf(gateway, "greeter")
+    expect(processes?.map((process) => process.generation)).toEqual([generation, generation])
+    // The last ones that have passed their probation.
+    await operate(gateway, "greeter", "rollback")
+    expect(await headers(gateway, "x-greeting")).toEqual(["hi"])
+  })
+})
+
+test("settings that are changed in both at the same time are all in the file", async () => {
+  const names = Array.from({ length: 12 }, (_, index) => `greeter-${index}`)
+  const plugins = names.map((name) => [`${name}.ts`, GREETER.replace("greeter", name)])
+  const entries = names.map((name) => [name, {}])
+  await using gateway = await startTwo({
+    plugins: Object.fromEntries(plugins),
+    config: { plugins: { hot_reload: false, configs: Object.fromEntries(entries) } },
+  })
+  const replies = names.map((name) =>
+    fetch(`${gateway.adminUrl}/plugins/${name}/config`, {
+      method: "POST",
+      headers: { "content-type": "application/json", connection: "close" },
+      body: JSON.stringify({ config: { greeting: `as ${name}` } }),
+    }),
+  )
+  expect((await Promise.all(replies)).map(({ status }) => status)).toEqual(names.map(() => 200))
+  const text = await Bun.file(join(gateway.directory, "config.yaml")).text()
+  expect(names.filter((name) => !text.includes(`greeting: as ${name}`))).toEqual([])
+  expect(readdirSync(gateway.directory).filter((file) => file.endsWith(".lock"))).toEqual([])
+})
+
+describe("what caches hold", () => {
+  interface CacheBody {
+    readonly stats: Readonly<Record<string, number>>
+  }
+  const statsOf = async (gateway: RunningGateway) =>
+    ((await (await admin(gateway, "/memory-cache/cache")).json()) as CacheBody).stats
+
+  /** Asks until both processes have an answer to keep. */
+  async function fill(gateway: RunningGateway): Promise<number> {
+    const pids = new Set<string>()
+    let total = 0
+    await waitFor("both to answer", async () => {
+      const options = { model: "demo", prompt: "the same", headers: { connection: "close" } }
+      const response = await postChat(gateway.url, options)
+      await response.text()
+      total++
+      pids.add(String(response.headers.get("x-pid")))
+      return pids.size === 2
+    })
+    await waitFor("both to keep it", async () => (await statsOf(gateway)).entries === 2)
+    return total
+  }
+
+  test("is summed, and thrown away in both", async () => {
+    await using gateway = await startTwo({
+      config: {
+        plugins: {
+          hot_reload: false,
+          configs: { "example-provider": {}, "memory-cache": {}, gate: { enabled: false } },
+        },
+      },
+    })
+    const total = await fill(gateway)
+    const { hits = 0, misses = 0, sets } = await statsOf(gateway)
+    expect({ looks: hits + misses, misses, sets }).toEqual({ looks: total, misses: 2, sets: 2 })
+    const response = await admin(gateway, "/memory-cache/cache", "DELETE")
+    expect(await response.json()).toEqual({ message: "cache cleared", name: "memory-cache" })
+    expect(await statsOf(gateway)).toMatchObject({ entries: 0, size_bytes: 0 })
+    const deleted = await admin(gateway, "/memory-cache/cache/0123", "DELETE")
+    expect(await deleted.json()).toEqual({ plugin: "memory-cache", key: "0123", deleted: false })
+    const { code } = await errorOf(await admin(gateway, "/gate/cache", "DELETE"))
+    expect(code).toBe("plugin_conflict")
   })
 })
 

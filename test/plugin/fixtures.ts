@@ -11,6 +11,7 @@ import { createModuleHost, type ModuleHost } from "../../src/plugin/module-host.
 import { PointBook } from "../../src/plugin/point.ts"
 import type { ProbationRule } from "../../src/plugin/probation.ts"
 import { PluginRegistry } from "../../src/plugin/registry.ts"
+import type { Step } from "../../src/plugin/release-key.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import type { BundledPlugin } from "../../src/plugin/sources.ts"
 import type { Watchdog } from "../../src/plugin/watchdog.ts"
@@ -58,6 +59,8 @@ export class Harness {
   readonly cacheEvents: CacheEvent[] = []
   readonly snapshots: Snapshot[] = []
   readonly metrics = new MetricStore()
+  /** Told of versions that were taken back by themselves. */
+  takenBack: ((plugin: string, step: Step, reason: string) => void) | undefined
   constructor(options: HarnessOptions = {}) {
     registerHostModules()
     this.directory = options.directory ?? join(temporaryDirectory(), "plugins")
@@ -89,6 +92,7 @@ export class Harness {
       random: options.random ?? Math.random,
       onSwap: (snapshot) => void this.snapshots.push(snapshot),
       onEvent: (event) => void this.events.push(event),
+      onTakenBack: (plugin, step, reason) => this.takenBack?.(plugin, step, reason),
       emitMetric: (_plugin: string, { name, value }: Metric) => void this.said.push(`${name} ${value}`),
       emitCacheEvent: (event) => void this.cacheEvents.push(event),
     })
@@ -130,7 +134,15 @@ export class Harness {
   #entry(name: string): PluginSettings | undefined {
     const entry = this.entries[name]
     if (entry === undefined) return undefined
-    return { enabled: true, config: {}, dependencies: [], timeoutMs: 5000, isolation: "inline", ...entry }
+    return {
+      enabled: true,
+      config: {},
+      dependencies: [],
+      loadAfter: [],
+      timeoutMs: 5000,
+      isolation: "inline",
+      ...entry,
+    }
   }
 }
 
@@ -141,7 +153,7 @@ export function temporaryDirectory(): string {
   return directory
 }
 
-interface PluginText {
+export interface PluginText {
   readonly name: string
   readonly version?: string
   readonly type?: string

@@ -495,6 +495,28 @@ describe("hooks and the other types", () => {
     expect(await dropped).toBeNull()
     expect(transform.transformResponse).toBeUndefined()
   })
+
+  test("a transform rewrites requests for embeddings, and is not asked about chat where it says no", async () => {
+    const harness = await inWorker(
+      subject({
+        type: "transform",
+        abilities: `supportsFormat: (format) => format === "openai-embeddings",
+          transformRequest: () => { throw new Error("no chat of mine") },
+          transformEmbeddingRequest: (request, { values }) => {
+            values.set("frozen", Object.isFrozen(request))
+            return { ...request, input: ["(" + request.input + ")"] }
+          }`,
+      }),
+    )
+    const { transforms } = harness.registry.current
+    expect(transforms.request).toEqual([])
+    const context = { model: "m", values: new Map(), signal: new AbortController().signal }
+    const [transform] = transforms.embeddingRequest
+    const request = Object.freeze({ model: "m", input: "words" })
+    const changed = await transform?.call(request, context as unknown as TransformContext)
+    expect(changed).toEqual({ model: "m", input: ["(words)"] })
+    expect(context.values.get("frozen")).toBe(true)
+  })
 })
 
 describe("a worker", () => {

@@ -79,6 +79,7 @@ const registry = new PluginRegistry({
   random: Math.random,
   onSwap: ignore,
   onEvent: ignore,
+  onTakenBack: ignore,
   emitMetric: (_plugin, { name, value }) => void (name === "port" ? ports : ticking).add(value),
   emitCacheEvent: ignore,
 })
