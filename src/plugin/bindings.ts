@@ -1,7 +1,7 @@
 /** The abilities and hooks of plugins as points that the gateway calls, bound once for each snapshot. */
 import type { GatewayError } from "../errors.ts"
 import { hasChoices } from "../protocol/openai.ts"
-import { pathMatcher } from "../protocol/path-pattern.ts"
+import { matcher } from "../protocol/pattern.ts"
 import {
   type AvailableProvider,
   type Awaitable,
@@ -103,12 +103,17 @@ export function bindMiddleware(instance: PluginInstance<"middleware">, book: Poi
   const bind = binderOf(instance, book)
   return {
     name: instance.name,
-    matches: pathMatcher(abilities.routes),
+    matches: routeMatcher(abilities.routes),
     beforeHandle: bind("beforeHandle", REPLY, abilities.beforeHandle),
     afterHandle: bind("afterHandle", REPLY, abilities.afterHandle),
     // A middleware's `onError` is not the hook of that name.
     onError: bind("middlewareOnError", REPLY, abilities.onError),
   }
+}
+
+/** A middleware that lists no routes is for all of them. */
+function routeMatcher(routes: readonly string[] = []): BoundMiddleware["matches"] {
+  return routes.length === 0 ? () => true : matcher(routes)
 }
 
 export function bindRouter(instance: PluginInstance<"router">, book: PointBook): BoundRouter {
