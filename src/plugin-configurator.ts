@@ -94,7 +94,8 @@ export function createConfigurator({ registry, file, log, reload }: Configurator
 
 function write(path: string, text: string): void {
   try {
-    replaceFile(path, text)
+    // Keys may come to stand in it.
+    replaceFile(path, text, { newMode: 0o600 })
   } catch (thrown) {
     throw new GatewayError("plugin_conflict", `${path} cannot be written: ${messageOf(thrown)}`, {
       cause: thrown,
