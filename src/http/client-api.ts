@@ -6,6 +6,7 @@ import { Call, type RequestBody } from "../pipeline/call.ts"
 import { readChatBody } from "../protocol/chat-body.ts"
 import { readEmbeddingBody } from "../protocol/embedding-body.ts"
 import { readBody } from "./body.ts"
+import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { jsonReply } from "./reply.ts"
@@ -90,6 +91,7 @@ async function listModels(exchange: Exchange): Promise<Response> {
 
 async function showModel(exchange: Exchange, encodedId: string): Promise<Response> {
   const { catalog } = exchange.view
+  // Clients encode the slashes in a model's id.
   const id = decoded(encodedId)
   const model = catalog.model(id)
   const [visible] = await visibleModels(exchange, model === undefined ? [] : [model])
@@ -102,15 +104,6 @@ async function showModel(exchange: Exchange, encodedId: string): Promise<Respons
   throw new GatewayError("model_not_found", `no provider serves the model "${id.slice(0, 200)}"; ${hint}`, {
     param: "model",
   })
-}
-
-/** Clients encode the slashes in a model's id; one that is no valid encoding is taken as it came. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
 
 function modelBody({ id, providers }: { readonly id: string; readonly providers: readonly string[] }) {

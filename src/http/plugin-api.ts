@@ -9,6 +9,7 @@ import type { FetchContext, Principal } from "../plugin/contract.ts"
 import { CallContext } from "../plugin/point.ts"
 import { boundedBody } from "./body.ts"
 import { callerIfKnown, callerOf } from "./caller.ts"
+import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { CREDENTIAL_HEADERS } from "./key-ring.ts"
@@ -123,12 +124,4 @@ function notServed(name: string, { view }: Exchange): GatewayError {
       ? `plugin ${shown} has no routes of its own; return "fetch" from its setup to give it some`
       : `no active plugin is called ${shown}; GET /admin/plugins says what is there, and in which state`,
   )
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
