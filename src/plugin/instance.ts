@@ -162,14 +162,10 @@ export class PluginInstance<T extends PluginType = PluginType> {
     }
   }
 
-  /** Counts a call that ended, well or not. */
-  called(elapsedMs: number): void {
+  /** Counts a call that ended, well or not, and tells of it where somebody listens. */
+  called(hook: string, elapsedMs: number, thrown?: unknown): void {
     this.stats.recordCall(elapsedMs)
     this.conduct.called()
-  }
-
-  /** Tells of a call that ended, where somebody listens. */
-  record(hook: string, elapsedMs: number, thrown?: unknown): void {
     this.#recorder?.record(pluginCall(this.name, hook, elapsedMs, thrown))
   }
 

@@ -231,8 +231,7 @@ export class PluginPoint<A extends unknown[], R> {
     stats.calls++
     stats.totalTimeMs += elapsedMs
     this.#duration.record(elapsedMs / 1000)
-    this.instance.called(elapsedMs)
-    this.instance.record(this.name, elapsedMs, thrown)
+    this.instance.called(this.name, elapsedMs, thrown)
   }
 
   #failed(thrown: unknown, elapsedMs: number): undefined {
