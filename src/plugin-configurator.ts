@@ -7,7 +7,7 @@ import { replaceFile } from "./config/replace-file.ts"
 import { GatewayError, messageOf } from "./errors.ts"
 import { resolveConfig } from "./plugin/plugin-config.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
-import { pluginSettings } from "./plugin-host.ts"
+import { pluginSettings } from "./plugin-settings.ts"
 import type { Logger } from "./telemetry/logger.ts"
 
 /** The config file, for who changes it. */

@@ -5,7 +5,8 @@ import type { LoadedConfig } from "../config/load.ts"
 import { replaceFile } from "../config/replace-file.ts"
 import { GatewayError, messageOf } from "../errors.ts"
 import { formatLock, LOCK_FILE, LOCK_VERSION, type Lock, parseLock } from "../plugin/lock.ts"
-import { pluginDirectory, readLockable } from "../plugin-host.ts"
+import { readLockable } from "../plugin-reader.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
 
 export const lockPath = (loaded: LoadedConfig): string => join(pluginDirectory(loaded), LOCK_FILE)
 

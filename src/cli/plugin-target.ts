@@ -4,7 +4,8 @@ import { basename, dirname, join, resolve, sep } from "node:path"
 import type { LoadedConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
 import { discoverPlugins, type PluginSource, pluginAt } from "../plugin/discover.ts"
-import { type ListedPlugin, listPlugins, pluginDirectory } from "../plugin-host.ts"
+import { type ListedPlugin, listPlugins } from "../plugin-reader.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
 import { closest } from "../protocol/similar.ts"
 
 /**

@@ -1,6 +1,6 @@
 import { loadConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
-import { pluginDirectory } from "../plugin-host.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
 import { homeOf, pluginTargets, testsIn, testsOf } from "./plugin-target.ts"
 import { bringTypes } from "./plugin-types.ts"
 import type { ConfigOption } from "./program.ts"

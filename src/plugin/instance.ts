@@ -73,7 +73,7 @@ const DEFAULT_PRIORITY = 50
 const DEFAULT_CALL_TIMEOUT_MS = 5000
 
 /** What a plugin without an entry gets. */
-const NO_SETTINGS: PluginSettings = {
+export const NO_SETTINGS: PluginSettings = {
   enabled: true,
   config: {},
   dependencies: [],
