@@ -10,12 +10,20 @@ import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { isLoopbackAddress } from "./host-guard.ts"
 import { credentialOf, isSameSecret } from "./key-ring.ts"
+import { ownRoutes } from "./routes.ts"
+
+/** Routes that are there for operators only. */
+export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
+  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
+    return authoriseAdmin(exchange, deps)
+  })
+}
 
 /**
  * Gives a promise only where auth plugins have to be asked.
  * @throws GatewayError `admin_unauthorized`, `forbidden`, or what an auth plugin threw
  */
-export function authoriseAdmin(exchange: Exchange, deps: HttpDeps): Promise<void> | undefined {
+function authoriseAdmin(exchange: Exchange, deps: HttpDeps): Promise<void> | undefined {
   const refusal = refusalOf(exchange)
   if (refusal === undefined) return undefined
   const { snapshot, settings } = exchange.view

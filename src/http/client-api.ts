@@ -1,5 +1,4 @@
 /** The API that applications use: OpenAI's chat completions, embeddings and models. */
-import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import { answer, type Reply } from "../pipeline/answer.ts"
 import { Call, type RequestBody } from "../pipeline/call.ts"
@@ -10,6 +9,7 @@ import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { jsonReply } from "./reply.ts"
+import { sharedRoutes } from "./routes.ts"
 import { visibleModels } from "./visible-models.ts"
 
 const PLAIN_HEADERS = { "content-type": "application/json" } as const
@@ -21,19 +21,9 @@ const STREAM_HEADERS = {
 
 export function clientApi(deps: HttpDeps) {
   return (
-    new Elysia({ name: "client-api" })
-      .decorate("exchange", null as unknown as Exchange)
-      // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a plugin is asked.
+    sharedRoutes("client-api")
       .onBeforeHandle(function admit({ exchange, route }) {
         return exchange.admit(route)
-      })
-      .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
-        return exchange.leave(responseValue as Response)
-      })
-      .mapResponse(function finish({ exchange, responseValue }) {
-        const response = exchange.stamp(responseValue as Response)
-        exchange.replied(response.status)
-        return response
       })
       // The handler reads the body itself, after authentication and middlewares. Elysia's parsers would first touch
       // `request.body`, which turns it into a stream and makes reading it several times as dear.

@@ -2,7 +2,6 @@
  * The HTTP routes of plugins: `/plugins/<name>` and all below it. One route serves them all and looks the plugin up
  * in the snapshot that the request pinned, because Elysia cannot take a route away again.
  */
-import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import type { BoundEndpoint } from "../plugin/bindings.ts"
 import type { FetchContext, Principal } from "../plugin/contract.ts"
@@ -14,25 +13,14 @@ import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { CREDENTIAL_HEADERS } from "./key-ring.ts"
 import { passOn } from "./plugin-reply.ts"
+import { sharedRoutes } from "./routes.ts"
 
 export function pluginApi(deps: HttpDeps) {
-  return (
-    new Elysia({ name: "plugin-api" })
-      .decorate("exchange", null as unknown as Exchange)
-      // As in the client API, `return f(…)` tells Elysia to await.
-      .onBeforeHandle(function admit({ exchange }) {
-        return admitTo(targetOf(exchange), exchange)
-      })
-      .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
-        return exchange.leave(responseValue as Response)
-      })
-      .mapResponse(function finish({ exchange, responseValue }) {
-        const response = exchange.stamp(responseValue as Response)
-        exchange.replied(response.status)
-        return response
-      })
-      .all("/plugins/*", ({ exchange }) => serve(targetOf(exchange), exchange, deps), { parse: "none" })
-  )
+  return sharedRoutes("plugin-api")
+    .onBeforeHandle(function admit({ exchange }) {
+      return admitTo(targetOf(exchange), exchange)
+    })
+    .all("/plugins/*", ({ exchange }) => serve(targetOf(exchange), exchange, deps), { parse: "none" })
 }
 
 interface Target {
