@@ -118,9 +118,13 @@ function importLimit(
   return { signal: AbortSignal.any([signal, late.signal]), lift }
 }
 
-function importError(thrown: unknown, record: PluginRecord): GatewayError {
-  const position = positionOf(thrown, record.files)
-  const where = position === undefined ? record.source : positionText(position)
+/** Says where in a plugin's files its import failed, and why. */
+export function importError(
+  thrown: unknown,
+  { source, files }: Pick<PluginRecord, "source" | "files">,
+): GatewayError {
+  const position = positionOf(thrown, files)
+  const where = position === undefined ? source : positionText(position)
   const message = messageOf(thrown)
   return new GatewayError("plugin_load_failed", `${where}: importing it failed: ${message}`, {
     cause: thrown,
