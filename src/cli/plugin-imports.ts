@@ -1,7 +1,7 @@
 /** What a plugin imports, as the bundler sees it. */
 import { isBuiltin } from "node:module"
 import { relative, resolve } from "node:path"
-import { HOST_MODULES } from "../plugin/host-modules.ts"
+import { HOST_MODULES } from "../plugin/host-module-names.ts"
 import { packageName } from "../plugin/package-print.ts"
 
 export interface PluginImports {
@@ -34,7 +34,7 @@ export async function pluginImports(entry: string): Promise<PluginImports | unde
       .sort(entryFirst(entry)),
     packages: [...new Set(inputs.flatMap(({ file }) => packageName(file) ?? []))].sort(),
     builtins: named.filter(isBuiltin).map(fullName),
-    host: named.filter((path) => HOST_MODULES.includes(path)),
+    host: HOST_MODULES.filter((name) => named.includes(name)).sort(),
   }
 }
 
