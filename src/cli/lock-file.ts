@@ -4,9 +4,9 @@ import { join } from "node:path"
 import type { LoadedConfig } from "../config/load.ts"
 import { replaceFile } from "../config/replace-file.ts"
 import { GatewayError, messageOf } from "../errors.ts"
-import { formatLock, LOCK_FILE, LOCK_VERSION, type Lock, parseLock } from "../plugin/lock.ts"
 import { readLockable } from "../plugin-reader.ts"
 import { pluginDirectory } from "../plugin-settings.ts"
+import { formatLock, LOCK_FILE, LOCK_VERSION, type Lock, parseLock } from "../source/lock.ts"
 
 export const lockPath = (loaded: LoadedConfig): string => join(pluginDirectory(loaded), LOCK_FILE)
 

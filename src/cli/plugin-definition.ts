@@ -1,11 +1,12 @@
 /** Reads a plugin's definition as the gateway does, without running its `setup`. */
-import { type BuiltPlugin, PluginBuilder } from "../plugin/build.ts"
+
 import type { PluginDefinition } from "../plugin/contract.ts"
 import { registerHostModules } from "../plugin/host-modules.ts"
 import { importError } from "../plugin/loader.ts"
 import { createModuleHost, type PluginModule } from "../plugin/module-host.ts"
-import type { SourcePrint } from "../plugin/source-print.ts"
 import { checkDefinition } from "../plugin/validate.ts"
+import { type BuiltPlugin, PluginBuilder } from "../source/build.ts"
+import type { SourcePrint } from "../source/source-print.ts"
 
 const IMPORT_LIMIT_MS = 10_000
 

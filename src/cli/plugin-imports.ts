@@ -1,8 +1,8 @@
 /** What a plugin imports, as the bundler sees it. */
 import { isBuiltin } from "node:module"
 import { relative, resolve } from "node:path"
-import { HOST_MODULES } from "../plugin/host-module-names.ts"
-import { packageName } from "../plugin/package-print.ts"
+import { HOST_MODULES } from "../source/host-module-names.ts"
+import { packageName } from "../source/package-print.ts"
 
 export interface PluginImports {
   /** Absolute, the entry first. */

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts"
 import type { JsonObject } from "../config/edit.ts"
+import type { Fleet } from "../fleet/fleet.ts"
 import type { CallDeps } from "../pipeline/call.ts"
-import type { Fleet } from "../plugin/fleet.ts"
 import type { PointBook } from "../plugin/point.ts"
 import type { PluginRegistry } from "../plugin/registry.ts"
 import type { Logger } from "../telemetry/logger.ts"

@@ -4,7 +4,7 @@
  */
 import * as typebox from "@sinclair/typebox"
 import * as typeboxValue from "@sinclair/typebox/value"
-import type { HostModule } from "./host-module-names.ts"
+import type { HostModule } from "../source/host-module-names.ts"
 import * as sdk from "./sdk.ts"
 
 const MODULES = {

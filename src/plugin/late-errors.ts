@@ -1,10 +1,10 @@
 import type { Clock } from "../clock.ts"
 import { messageOf } from "../errors.ts"
+import { positionOf } from "../source/source-position.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { Conduct } from "./conduct.ts"
 import { LogPace } from "./log-pace.ts"
 import type { PluginRecord } from "./record.ts"
-import { positionOf } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
 
 interface LateErrorOptions {

@@ -1,7 +1,7 @@
 /** Brings one plugin's code to life: reads it, sets it up, and hands it over to who decides what serves. */
 import { GatewayError } from "../errors.ts"
+import type { PluginBuilder } from "../source/build.ts"
 import { DEFAULT_BREAKER } from "./breaker.ts"
-import type { PluginBuilder } from "./build.ts"
 import { Conduct } from "./conduct.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
 import { fitBreaker } from "./instance-breaker.ts"

@@ -1,14 +1,14 @@
 /** Reads a plugin's code: builds it, imports it into a module registry of its own, checks its definition. */
 import { GatewayError, messageOf } from "../errors.ts"
-import type { BuiltPlugin, PluginBuilder } from "./build.ts"
+import type { BuiltPlugin, PluginBuilder } from "../source/build.ts"
+import { positionOf, positionText } from "../source/source-position.ts"
+import type { SourcePrint } from "../source/source-print.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition } from "./contract.ts"
 import type { PluginModule } from "./module-host.ts"
 import type { PluginLock } from "./plugin-lock.ts"
 import { type Candidate, manifestOf, type PluginRecord, type Release } from "./record.ts"
 import type { PluginServices } from "./setup-context.ts"
-import { positionOf, positionText } from "./source-position.ts"
-import type { SourcePrint } from "./source-print.ts"
 import { checkDefinition } from "./validate.ts"
 
 interface LoadOptions {

@@ -2,8 +2,8 @@
  * Operations on plugins as plain data, so that one process can have the others do what it did. A new one gets a
  * member of the union and a case below; what it changes for good belongs into `PluginRegistry.overrides` too.
  */
-import type { PluginInfo } from "./plugin-info.ts"
-import type { PluginRegistry } from "./registry.ts"
+import type { PluginInfo } from "../plugin/plugin-info.ts"
+import type { PluginRegistry } from "../plugin/registry.ts"
 
 export type PluginCommand =
   | { readonly op: "enable" | "reload"; readonly name: string }

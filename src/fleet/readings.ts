@@ -1,7 +1,8 @@
 /** What processes that serve together ask each other about. */
+
+import type { HookReading } from "../plugin/hook-stats.ts"
+import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { FamilyText, MetricsFormat } from "../telemetry/exposition.ts"
-import type { HookReading } from "./hook-stats.ts"
-import type { PluginInfo } from "./plugin-info.ts"
 
 /** By what it is about: what one process answers. */
 export interface Readings {

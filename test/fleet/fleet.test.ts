@@ -7,13 +7,13 @@ import type { FromSupervisor, ToSupervisor } from "../../src/cli/messages.ts"
 import { createRelay, type Member } from "../../src/cli/relay.ts"
 import { type Clock, systemClock } from "../../src/clock.ts"
 import type { GatewayError } from "../../src/errors.ts"
-import type { PluginCommand } from "../../src/plugin/commands.ts"
-import { createFleet, type Fleet } from "../../src/plugin/fleet.ts"
-import type { Readings, Topic } from "../../src/plugin/readings.ts"
+import type { PluginCommand } from "../../src/fleet/commands.ts"
+import { createFleet, type Fleet } from "../../src/fleet/fleet.ts"
+import type { Readings, Topic } from "../../src/fleet/readings.ts"
 import type { Overrides } from "../../src/plugin/roster.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
+import { Harness, pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 import { waitFor } from "../support/wait.ts"
-import { Harness, pluginText, temporaryDirectory } from "./fixtures.ts"
 
 interface Process {
   readonly pid: number
