@@ -4,9 +4,9 @@
  */
 import { systemClock } from "../src/clock.ts"
 import { createMemoryStore } from "../src/state/store.ts"
-import { renderMetrics } from "../src/telemetry/exposition.ts"
 import { createLogger } from "../src/telemetry/logger.ts"
 import { MetricStore } from "../src/telemetry/store.ts"
+import { renderMetrics } from "../test/support/render-metrics.ts"
 
 const SERIES_PER_FAMILY = 25_000
 const ROUNDS = 7

@@ -1,5 +1,5 @@
 /** Sends requests to a provider by rules on the model's name, the prompt's size and the headers. */
-import { type AvailableProvider, definePlugin, type RouteRequest, Type } from "leapgate/plugin"
+import { type AvailableProvider, definePlugin, matcher, type RouteRequest, Type } from "leapgate/plugin"
 
 const Pattern = (description: string) => Type.Optional(Type.String({ description }))
 const Size = (description: string) => Type.Optional(Type.Integer({ minimum: 0, description }))
@@ -70,35 +70,18 @@ function compile(when: Conditions): (request: RouteRequest) => boolean {
   if (min !== undefined) conditions.push((request) => request.bodyBytes >= min)
   if (max !== undefined) conditions.push((request) => request.bodyBytes <= max)
   if (model !== undefined) {
-    const matches = glob(model)
+    const matches = matcher([model])
     conditions.push((request) => matches(request.model))
   }
   if (header !== undefined) {
     const { name, equals, matches: pattern = "*" } = header
-    const matches = glob(pattern)
+    const matches = matcher([pattern])
     conditions.push(({ headers }) => {
       const value = headers.get(name)
       return value !== null && (equals === undefined || value === equals) && matches(value)
     })
   }
   return (request) => conditions.every((holds) => holds(request))
-}
-
-/** Finds the pieces between the stars one after another: no input makes that slow, as it can a regular expression. */
-function glob(pattern: string): (text: string) => boolean {
-  const [first = "", ...others] = pattern.split("*")
-  const last = others.pop()
-  if (last === undefined) return (text) => text === pattern
-  return (text) => {
-    if (!text.startsWith(first)) return false
-    let from = first.length
-    for (const piece of others) {
-      const at = text.indexOf(piece, from)
-      if (at < 0) return false
-      from = at + piece.length
-    }
-    return text.length - from >= last.length && text.endsWith(last)
-  }
 }
 
 /** Whether the target is a provider, or a model that its provider serves; one that lists no models serves any. */

@@ -1,50 +1,44 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one file that knows everything. */
 import { systemClock } from "./clock.ts"
-import { discoverOllama, discoverProviders } from "./config/discover.ts"
 import type { JsonObject } from "./config/edit.ts"
 import type { LoadedConfig } from "./config/load.ts"
+import { needsRestart } from "./config/needs-restart.ts"
 import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
-import { createApp, type Surface } from "./http/app.ts"
-import { type Listener, listen, type Sharing } from "./http/server.ts"
+import { createFleet, type Peers } from "./fleet/fleet.ts"
+import type { Readings, Topic } from "./fleet/readings.ts"
+import { openListeners } from "./http/listeners.ts"
+import type { Listener, Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
 import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import { CacheKeeper } from "./plugin/cache-keeper.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
 import type { Awaitable, CacheEvent } from "./plugin/contract.ts"
-import { createFleet, type Peers } from "./plugin/fleet.ts"
 import { readHooks } from "./plugin/hook-stats.ts"
 import type { PluginInstance } from "./plugin/instance.ts"
 import { createLimiter } from "./plugin/limiter.ts"
 import { exportedFamilies } from "./plugin/metric-exports.ts"
 import { PointBook } from "./plugin/point.ts"
-import type { Readings, Topic } from "./plugin/readings.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { Watchdog } from "./plugin/watchdog.ts"
-import { createPluginWatcher, type PluginWatcher } from "./plugin/watcher.ts"
 import { type ConfigFile, createConfigurator } from "./plugin-configurator.ts"
-import {
-  createPluginHost,
-  defaultProbation,
-  keepsAuthPlugin,
-  pluginDirectory,
-  pluginSettings,
-} from "./plugin-host.ts"
+import { createPluginHost } from "./plugin-host.ts"
+import { defaultProbation, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-settings.ts"
 import { closest } from "./protocol/similar.ts"
+import { Providers } from "./providers.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { HealthBook } from "./routing/health.ts"
 import { LatencyBook } from "./routing/latency.ts"
-import { pluginProvider, type RoutedProvider } from "./routing/provider.ts"
 import { ProviderWatch } from "./routing/provider-watch.ts"
+import { createPluginWatcher, type PluginWatcher } from "./source/watcher.ts"
 import { type MetricsFormat, renderFamilies } from "./telemetry/exposition.ts"
 import type { RootLogger } from "./telemetry/logger.ts"
 import { startProcessMetrics } from "./telemetry/process-metrics.ts"
 import { MetricStore } from "./telemetry/store.ts"
 import { createTransport } from "./upstream/transport.ts"
-import { openAiProvider } from "./upstream-provider.ts"
 
 export interface GatewayOptions {
   readonly loaded: LoadedConfig
@@ -96,7 +90,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   const metrics = new MetricStore()
   const stopProcessMetrics = startProcessMetrics(metrics, { version })
   const transport = createTransport({ clock, env })
-  const upstream = { transport, version }
   const latency = new LatencyBook()
   const lifetime = new AbortController()
 
@@ -105,8 +98,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let appliedText: string | undefined = options.loaded.text
   /** The addresses stay as they are, whatever a later configuration says. */
   const { server: bound } = config
-  let configured = configuredProviders(config)
-  let ollama: readonly RoutedProvider[] = []
   let settings = compileSettings(config)
   let isReady = false
   let listeners: readonly Listener[] = []
@@ -130,6 +121,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     health,
     healthPauseMs: () => config.routing.health_check_interval,
     onModels: () => show(registry.current),
+  })
+  const providers = new Providers(config, {
+    env,
+    log,
+    points,
+    upstream: { transport, version },
+    modelsOf: (plugin) => watch.modelsOf(plugin),
   })
   const registry = createPluginHost({
     loaded: options.loaded,
@@ -218,7 +216,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     await fleet.join()
     try {
       refuseOpenBind(config, registry.current.auths.length > 0)
-      listeners = openListeners(config)
+      listeners = openListeners(config, { sharing: sharingOf(membership), deps })
     } catch (thrown) {
       // What plugins opened would keep the process.
       await stop()
@@ -226,24 +224,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
     isReady = true
     if (config.providers.length === 0) void findOllama()
-  }
-
-  function openListeners({ server, admin }: Config): readonly Listener[] {
-    if (admin.listen === "") return [open("both", server.host, server.port)]
-    const separator = admin.listen.lastIndexOf(":")
-    const host = admin.listen.slice(0, separator)
-    const main = open("client", server.host, server.port)
-    return [main, open("admin", host.replace(/^\[|\]$/g, ""), Number(admin.listen.slice(separator + 1)))]
-  }
-
-  function open(surface: Surface, host: string, port: number): Listener {
-    const sharing = sharingOf(membership)
-    return listen({
-      host,
-      port,
-      sharing,
-      app: (connections) => createApp(surface, { ...deps, ...connections }).fetch,
-    })
   }
 
   async function loadPlugins(): Promise<void> {
@@ -275,12 +255,13 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       const next = options.reloadConfig()
       // It is the running address that must not become open.
       refuseOpenBind({ ...next.config, server: bound }, keepsAuthPlugin(registry, next.config))
-      const providers = configuredProviders(next.config)
-      tellWhatNeedsRestart(config, next.config)
+      const useProviders = providers.prepare(next.config)
+      const fixed = needsRestart(config, next.config)
+      if (fixed.length > 0) log.warn(`${fixed.join(", ")} changed; restart to apply`)
       const { packages } = config.plugins
       config = next.config
       appliedText = next.text
-      configured = providers
+      useProviders()
       settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       show(registry.current)
       await registry.applyEntries()
@@ -367,72 +348,21 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   /** Serves new requests by this snapshot, and by the configuration and the models of now. */
   function show(snapshot: Snapshot): void {
     view = compileView(snapshot)
-    watch.follow(usedProviders(snapshot))
+    watch.follow(providers.pluginsIn(snapshot))
   }
 
   function compileView(snapshot: Snapshot): View {
-    const plugins = usedProviders(snapshot).map((instance) =>
-      pluginProvider(instance, { points, models: watch.modelsOf(instance) }),
-    )
-    for (const { name: plugin } of snapshot.providers) {
-      if (!plugins.some(({ name }) => name === plugin))
-        log.warn("a provider plugin has the name of a configured provider, which is used", { plugin })
-    }
-    const providers = [...configured, ...ollama, ...plugins]
-    return { snapshot, catalog: new Catalog({ providers, aliases: config.models }), settings }
-  }
-
-  /** The provider plugins whose names no other provider has. */
-  function usedProviders({ providers }: Snapshot): Snapshot["providers"] {
-    const taken = new Set([...configured, ...ollama].map(({ name }) => name))
-    return providers.filter(({ name }) => !taken.has(name))
-  }
-
-  function configuredProviders({ providers }: Config): readonly RoutedProvider[] {
-    const known = providers.length > 0 ? providers : discoverProviders(env)
-    return known.map((provider) => openAiProvider(provider, upstream))
+    const catalog = new Catalog({ providers: providers.of(snapshot), aliases: config.models })
+    return { snapshot, catalog, settings }
   }
 
   /** A local Ollama is looked for beside the start, which does not wait for it. */
   async function findOllama(): Promise<void> {
-    const found = await discoverOllama({ env, signal: lifetime.signal })
-    if (found === undefined || config.providers.length > 0) return
-    ollama = [openAiProvider(found, upstream)]
+    const found = await providers.findOllama(lifetime.signal, () => config.providers.length === 0)
+    if (found === undefined) return
     show(registry.current)
     log.info("found a local Ollama", { models: found.models.length })
   }
-
-  function tellWhatNeedsRestart(old: Config, next: Config): void {
-    const names = FIXED_AT_START.filter(
-      (name) => !Bun.deepEquals(settingOf(old, name), settingOf(next, name)),
-    )
-    if (names.length > 0) log.warn(`${names.join(", ")} changed; restart to apply`)
-  }
-}
-
-/** What a reload does not apply. */
-const FIXED_AT_START = [
-  "server.host",
-  "server.port",
-  "server.workers",
-  "admin.listen",
-  "plugins.enabled",
-  "plugins.directory",
-  "plugins.auto_load",
-  "plugins.hot_reload",
-  "plugins.reload_interval",
-  "plugins.max_plugins",
-  "plugins.timeout",
-  "plugins.max_concurrent",
-  "plugins.locked",
-  "plugins.drain_timeout",
-  "plugins.breaker",
-  "plugins.watchdog",
-] as const
-
-function settingOf(config: Config, name: (typeof FIXED_AT_START)[number]): unknown {
-  const [section, key] = name.split(".") as ["server" | "admin" | "plugins", string]
-  return (config[section] as Readonly<Record<string, unknown>>)[key]
 }
 
 function sharingOf(membership: Membership | undefined): Sharing {

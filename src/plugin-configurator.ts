@@ -8,7 +8,7 @@ import { replaceFile } from "./config/replace-file.ts"
 import { GatewayError, messageOf } from "./errors.ts"
 import { resolveConfig } from "./plugin/plugin-config.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
-import { pluginSettings } from "./plugin-host.ts"
+import { pluginSettings } from "./plugin-settings.ts"
 import type { Logger } from "./telemetry/logger.ts"
 
 /** The config file, for who changes it. */
@@ -104,7 +104,8 @@ export function createConfigurator({ registry, file, log, reload, follow }: Conf
 
 function write(path: string, text: string): void {
   try {
-    replaceFile(path, text)
+    // Keys may come to stand in it.
+    replaceFile(path, text, { newMode: 0o600 })
   } catch (thrown) {
     throw new GatewayError("plugin_conflict", `${path} cannot be written: ${messageOf(thrown)}`, {
       cause: thrown,

@@ -1,9 +1,8 @@
 /** Keeps `plugins.packages` of the config file in step with what is installed. */
-import { realpathSync } from "node:fs"
 import { resolve } from "node:path"
 import { withoutPackage, withPackage } from "../config/edit-packages.ts"
 import { DEFAULT_FILE, type LoadedConfig, loadConfig } from "../config/load.ts"
-import { replaceFile } from "./lock-file.ts"
+import { replaceFile } from "../config/replace-file.ts"
 import type { Terminal } from "./terminal.ts"
 
 /** @returns the config as it is then; where there was no file, one was made of the built-in config */
@@ -20,7 +19,6 @@ function rewrite(loaded: LoadedConfig, text: string, { env, cwd }: Terminal): Lo
   if (text === loaded.text) return loaded
   const path = loaded.path ?? resolve(cwd, DEFAULT_FILE)
   const next = loadConfig({ path, text, env, cwd })
-  // A link stays one: what it leads to is written.
-  replaceFile(loaded.path === undefined ? path : realpathSync(path), text)
+  replaceFile(path, text)
   return next
 }

@@ -1,7 +1,7 @@
 import type { TSchema } from "@sinclair/typebox"
 import { configJsonSchema } from "../config/json-schema.ts"
 import { loadConfig } from "../config/load.ts"
-import { listPlugins } from "../plugin-host.ts"
+import { listPlugins } from "../plugin-reader.ts"
 import type { ConfigOption } from "./program.ts"
 import type { Terminal } from "./terminal.ts"
 

@@ -7,7 +7,7 @@ import type { Config, ProviderConfig } from "../config/schema.ts"
 import { messageOf } from "../errors.ts"
 import { isLoopbackAddress } from "../http/host-guard.ts"
 import { refuseOpenBind } from "../http/settings.ts"
-import { listPlugins } from "../plugin-host.ts"
+import { listPlugins } from "../plugin-reader.ts"
 import { bad, doubtful, type Finding, good } from "./finding.ts"
 import type { Terminal } from "./terminal.ts"
 

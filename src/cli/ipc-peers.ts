@@ -1,7 +1,7 @@
 /** The other serving processes, reached through the supervisor. */
 import type { Clock } from "../clock.ts"
 import { GatewayError } from "../errors.ts"
-import type { Asked, Peers, Question, Reply } from "../plugin/fleet.ts"
+import type { Asked, Peers, Question, Reply } from "../fleet/fleet.ts"
 import type { FromSupervisor, ToSupervisor } from "./messages.ts"
 
 interface IpcPeersOptions {

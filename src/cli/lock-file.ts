@@ -1,11 +1,12 @@
 /** `plugins.lock` as the commands read and write it. */
-import { randomUUID } from "node:crypto"
-import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import type { LoadedConfig } from "../config/load.ts"
+import { replaceFile } from "../config/replace-file.ts"
 import { GatewayError, messageOf } from "../errors.ts"
-import { formatLock, LOCK_FILE, LOCK_VERSION, type Lock, parseLock } from "../plugin/lock.ts"
-import { pluginDirectory, readLockable } from "../plugin-host.ts"
+import { readLockable } from "../plugin-reader.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
+import { formatLock, LOCK_FILE, LOCK_VERSION, type Lock, parseLock } from "../source/lock.ts"
 
 export const lockPath = (loaded: LoadedConfig): string => join(pluginDirectory(loaded), LOCK_FILE)
 
@@ -46,12 +47,4 @@ export async function updateLock(loaded: LoadedConfig, name: string): Promise<bo
   if (Bun.deepEquals(plugins, lock.plugins)) return false
   writeLock(loaded, plugins)
   return true
-}
-
-/** Replaces a file whole: nobody ever reads half of it. Who may read it stays as it was. */
-export function replaceFile(file: string, text: string): void {
-  const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
-  const mode = statSync(file, { throwIfNoEntry: false })?.mode
-  writeFileSync(draft, text, mode === undefined ? {} : { mode: mode & 0o777 })
-  renameSync(draft, file)
 }

@@ -1,5 +1,5 @@
 /** What the supervisor and the serving processes say to each other, beside signs of life. Types only. */
-import type { Question } from "../plugin/fleet.ts"
+import type { Question } from "../fleet/fleet.ts"
 import type { Overrides } from "../plugin/roster.ts"
 
 /** What stays as it is while the supervisor runs, whatever becomes of the config file. */

@@ -1,7 +1,8 @@
-/** Bun's package manager, which is part of this very executable: the compiled one too. */
+/** Bun's package manager. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { GatewayError } from "../errors.ts"
+import { runBun } from "./own-bun.ts"
 import type { Terminal } from "./terminal.ts"
 
 interface ManagerOptions {
@@ -43,20 +44,13 @@ export function installedVersion(name: string, directory: string): string | unde
 }
 
 async function run(args: readonly string[], { directory, env }: ManagerOptions): Promise<void> {
-  const child = Bun.spawn([process.execPath, ...args], {
-    cwd: directory,
-    env: { ...env, BUN_BE_BUN: "1" },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  })
-  const [printed, complained] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
-  if (child.exitCode === 0) return
-  const why = `${complained}\n${printed}`
+  const { exitCode, stdout, stderr } = await runBun(args, { cwd: directory, env })
+  if (exitCode === 0) return
+  const why = `${stderr}\n${stdout}`
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => /^(?:error|warn)\b/i.test(line))
     .join("; ")
-  const message = `bun ${args.join(" ")} failed in ${directory}: ${why || `it ended with ${child.exitCode}`}`
+  const message = `bun ${args.join(" ")} failed in ${directory}: ${why || `it ended with ${exitCode}`}`
   throw new GatewayError("plugin_load_failed", message)
 }

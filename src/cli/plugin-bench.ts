@@ -2,7 +2,7 @@
 import { type LoadedConfig, loadConfig } from "../config/load.ts"
 import type { PluginCall } from "../plugin/call-recorder.ts"
 import type { Abilities, PluginDefinition, ProviderAbilities } from "../plugin/contract.ts"
-import { pluginDirectory, pluginSettings } from "../plugin-host.ts"
+import { pluginDirectory, pluginSettings } from "../plugin-settings.ts"
 import type { ConfigTree } from "../testing/test-app.ts"
 import { startTestGateway, type TestGateway } from "../testing/test-gateway.ts"
 import { ANSWER, type Load, type Measurement, measure, PLAIN, STREAMED } from "./bench-load.ts"

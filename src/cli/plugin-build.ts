@@ -2,9 +2,10 @@ import { createHash } from "node:crypto"
 import { basename, join, parse, relative, resolve } from "node:path"
 import { loadConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
-import { buildError } from "../plugin/build.ts"
-import { HOST_MODULES } from "../plugin/host-modules.ts"
-import { pluginDirectory } from "../plugin-host.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
+import { buildError } from "../source/build.ts"
+import { HOST_MODULES } from "../source/host-module-names.ts"
+import { runBun } from "./own-bun.ts"
 import { readDefinition } from "./plugin-definition.ts"
 import { homeOf, pluginTarget } from "./plugin-target.ts"
 import type { ConfigOption } from "./program.ts"
@@ -47,13 +48,10 @@ async function bundleOf(entry: string, env: Terminal["env"]): Promise<string> {
   const externals = HOST_MODULES.flatMap((name) => ["--external", name])
   // In a process of its own: names of files in the bundle are relative to the folder that it runs in, so that the
   // same source gives the same bytes, wherever it lies.
-  const child = Bun.spawn(
-    [process.execPath, "build", base, "--target=bun", "--format=esm", "--sourcemap=inline", ...externals],
-    { cwd: dir, env: { ...env, BUN_BE_BUN: "1" }, stdin: "ignore", stdout: "pipe", stderr: "pipe" },
-  )
-  const [bundle, complaint] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
-  if (child.exitCode === 0) return bundle
-  throw new GatewayError("plugin_load_failed", `${entry} cannot be bundled: ${complaint.trim()}`)
+  const flags = ["--target=bun", "--format=esm", "--sourcemap=inline", ...externals]
+  const { exitCode, stdout, stderr } = await runBun(["build", base, ...flags], { cwd: dir, env })
+  if (exitCode === 0) return stdout
+  throw new GatewayError("plugin_load_failed", `${entry} cannot be bundled: ${stderr.trim()}`)
 }
 
 /** Tells faults with their places, too. */

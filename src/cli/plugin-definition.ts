@@ -1,12 +1,12 @@
 /** Reads a plugin's definition as the gateway does, without running its `setup`. */
-import { GatewayError, messageOf } from "../errors.ts"
-import { type BuiltPlugin, PluginBuilder } from "../plugin/build.ts"
+
 import type { PluginDefinition } from "../plugin/contract.ts"
 import { registerHostModules } from "../plugin/host-modules.ts"
+import { importError } from "../plugin/loader.ts"
 import { createModuleHost, type PluginModule } from "../plugin/module-host.ts"
-import { positionOf, positionText } from "../plugin/source-position.ts"
-import type { SourcePrint } from "../plugin/source-print.ts"
 import { checkDefinition } from "../plugin/validate.ts"
+import { type BuiltPlugin, PluginBuilder } from "../source/build.ts"
+import type { SourcePrint } from "../source/source-print.ts"
 
 const IMPORT_LIMIT_MS = 10_000
 
@@ -42,13 +42,6 @@ async function imported(file: string, { artefact, inputs }: BuiltPlugin): Promis
       },
     })
   } catch (thrown) {
-    const position = positionOf(
-      thrown,
-      inputs.map((input) => input.file),
-    )
-    const where = position === undefined ? file : positionText(position)
-    throw new GatewayError("plugin_load_failed", `${where}: importing it failed: ${messageOf(thrown)}`, {
-      cause: thrown,
-    })
+    throw importError(thrown, { source: file, files: inputs.map((input) => input.file) })
   }
 }

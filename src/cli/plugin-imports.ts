@@ -1,7 +1,8 @@
 /** What a plugin imports, as the bundler sees it. */
 import { isBuiltin } from "node:module"
-import { relative, resolve, sep } from "node:path"
-import { HOST_MODULES } from "../plugin/host-modules.ts"
+import { relative, resolve } from "node:path"
+import { HOST_MODULES } from "../source/host-module-names.ts"
+import { packageName } from "../source/package-print.ts"
 
 export interface PluginImports {
   /** Absolute, the entry first. */
@@ -29,11 +30,11 @@ export async function pluginImports(entry: string): Promise<PluginImports | unde
   return {
     files: inputs
       .map(({ file }) => file)
-      .filter((file) => packageOf(file) === undefined)
+      .filter((file) => packageName(file) === undefined)
       .sort(entryFirst(entry)),
-    packages: [...new Set(inputs.flatMap(({ file }) => packageOf(file) ?? []))].sort(),
+    packages: [...new Set(inputs.flatMap(({ file }) => packageName(file) ?? []))].sort(),
     builtins: named.filter(isBuiltin).map(fullName),
-    host: named.filter((path) => HOST_MODULES.includes(path)),
+    host: HOST_MODULES.filter((name) => named.includes(name)).sort(),
   }
 }
 
@@ -44,15 +45,6 @@ function fullName(builtin: string): string {
 
 function entryFirst(entry: string): (a: string, b: string) => number {
   return (a, b) => Number(b === entry) - Number(a === entry) || (a < b ? -1 : 1)
-}
-
-/** `…/node_modules/@scope/name/index.js` → `@scope/name` */
-function packageOf(file: string): string | undefined {
-  const marker = `${sep}node_modules${sep}`
-  const at = file.lastIndexOf(marker)
-  if (at < 0) return undefined
-  const [first = "", second = ""] = file.slice(at + marker.length).split(sep)
-  return first.startsWith("@") ? `${first}/${second}` : first
 }
 
 /** For people: paths relative to the entry's folder. */

@@ -1,5 +1,5 @@
 import { loadConfig } from "../config/load.ts"
-import { listPlugins } from "../plugin-host.ts"
+import { listPlugins } from "../plugin-reader.ts"
 import type { ConfigOption } from "./program.ts"
 import { table } from "./table.ts"
 import type { Terminal } from "./terminal.ts"

@@ -3,9 +3,10 @@ import { existsSync } from "node:fs"
 import { basename, dirname, join, resolve, sep } from "node:path"
 import type { LoadedConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
-import { discoverPlugins, type PluginSource, pluginAt } from "../plugin/discover.ts"
-import { type ListedPlugin, listPlugins, pluginDirectory } from "../plugin-host.ts"
+import { type ListedPlugin, listPlugins } from "../plugin-reader.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
 import { closest } from "../protocol/similar.ts"
+import { discoverPlugins, type PluginSource, pluginAt } from "../source/discover.ts"
 
 /**
  * The plugins that are meant; all of the directory where none is named.

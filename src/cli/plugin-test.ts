@@ -1,6 +1,7 @@
 import { loadConfig } from "../config/load.ts"
 import { GatewayError } from "../errors.ts"
-import { pluginDirectory } from "../plugin-host.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
+import { bunEnv } from "./own-bun.ts"
 import { homeOf, pluginTargets, testsIn, testsOf } from "./plugin-target.ts"
 import { bringTypes } from "./plugin-types.ts"
 import type { ConfigOption } from "./program.ts"
@@ -30,8 +31,7 @@ export async function testPlugins(
   const flags = watch ? ["--watch"] : []
   const child = Bun.spawn([process.execPath, "test", ...flags, ...files], {
     cwd: directory,
-    // A binary becomes Bun itself by this.
-    env: { ...env, BUN_BE_BUN: "1" },
+    env: bunEnv(env),
     stdio: ["inherit", "inherit", "inherit"],
   })
   followStopSignals({ first: (signal) => child.kill(signal), again: () => child.kill("SIGKILL") })

@@ -1,6 +1,6 @@
 import packageJson from "../../package.json" with { type: "json" }
 import { loadConfig } from "../config/load.ts"
-import { pluginDirectory } from "../plugin-host.ts"
+import { pluginDirectory } from "../plugin-settings.ts"
 import type { ConfigOption } from "./program.ts"
 import { sdkArchive } from "./sdk-archive.ts"
 import { installSdk, isInRepository } from "./sdk-install.ts"

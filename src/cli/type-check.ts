@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { HOST_MODULES } from "../plugin/host-modules.ts"
+import { HOST_MODULES } from "../source/host-module-names.ts"
 import { sdkArchive } from "./sdk-archive.ts"
 import { COMPILER_OPTIONS, installSdk, isInRepository } from "./sdk-install.ts"
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import {
   closeSync,
   fsyncSync,
@@ -8,27 +9,30 @@ import {
   statSync,
   writeSync,
 } from "node:fs"
+import { basename, dirname, join } from "node:path"
+
+interface ReplaceOptions {
+  /** Who may read a file that was not there before, less what the umask forbids. One that was keeps its mode. */
+  readonly newMode?: number
+}
 
 /** Puts a text in the place of a file, at once: whoever reads it finds the old one or the new one, whole. */
-export function replaceFile(path: string, text: string): void {
+export function replaceFile(path: string, text: string, { newMode = 0o666 }: ReplaceOptions = {}): void {
   // A link stays a link: what it names is replaced.
-  const file = existing(path) ?? path
-  const temporary = `${file}.${process.pid}.tmp`
+  const known = existing(path)
+  const file = known ?? path
+  const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
   try {
-    const descriptor = openSync(
-      temporary,
-      "wx",
-      existing(path) === undefined ? 0o600 : statSync(file).mode & 0o777,
-    )
+    const descriptor = openSync(draft, "wx", known === undefined ? newMode : statSync(known).mode & 0o777)
     try {
       writeSync(descriptor, text)
       fsyncSync(descriptor)
     } finally {
       closeSync(descriptor)
     }
-    renameSync(temporary, file)
+    renameSync(draft, file)
   } catch (thrown) {
-    rmSync(temporary, { force: true })
+    rmSync(draft, { force: true })
     throw thrown
   }
 }

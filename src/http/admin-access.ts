@@ -5,16 +5,25 @@
 import { GatewayError } from "../errors.ts"
 import { isAllowed } from "../plugin/guards.ts"
 import { identify } from "./caller.ts"
+import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { isLoopbackAddress } from "./host-guard.ts"
 import { credentialOf, isSameSecret } from "./key-ring.ts"
+import { ownRoutes } from "./routes.ts"
+
+/** Routes that are there for operators only. */
+export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
+  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
+    return authoriseAdmin(exchange, deps)
+  })
+}
 
 /**
  * Gives a promise only where auth plugins have to be asked.
  * @throws GatewayError `admin_unauthorized`, `forbidden`, or what an auth plugin threw
  */
-export function authoriseAdmin(exchange: Exchange, deps: HttpDeps): Promise<void> | undefined {
+function authoriseAdmin(exchange: Exchange, deps: HttpDeps): Promise<void> | undefined {
   const refusal = refusalOf(exchange)
   if (refusal === undefined) return undefined
   const { snapshot, settings } = exchange.view
@@ -34,18 +43,10 @@ async function askPlugins(
   if (principal === undefined) throw refusal
   const { method, signal } = exchange.request
   const action = method === "GET" || method === "HEAD" ? "admin.read" : "admin.write"
+  // One spelling of a path for the plugins: an encoded letter must not make another one of it.
   const resource = decoded(exchange.path)
   if (await isAllowed(exchange.view.snapshot.guards, { principal, action, resource, signal })) return
   throw new GatewayError("forbidden", `"${principal.name}" may not use the admin API here (${action})`)
-}
-
-/** One spelling of a path for the plugins: an encoded letter must not make another one of it. */
-function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path
-  }
 }
 
 /** With a token: that token. Without: callers on this machine that use a loopback name, no proxy, and are no page. */

@@ -2,11 +2,10 @@
 import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
-import { authoriseAdmin } from "./admin-access.ts"
+import { adminRoutes } from "./admin-access.ts"
 import { cacheAdmin } from "./cache-admin.ts"
 import type { HttpDeps } from "./deps.ts"
 import { gatherHooks, gatherPlugin, gatherPlugins } from "./gathered.ts"
-import { ownRoutes } from "./operations.ts"
 import { jsonReply } from "./reply.ts"
 
 export function adminApi(deps: HttpDeps) {
@@ -45,13 +44,6 @@ export function adminApi(deps: HttpDeps) {
       return jsonReply({ message: "plugin promoted", name, version: registry.getInfo(name).version })
     })
     .use(cacheAdmin(deps))
-}
-
-/** Routes that are there for operators only. */
-export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
-  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
-    return authoriseAdmin(exchange, deps)
-  })
 }
 
 /** What is known of a provider's health; null for plugins that are not checked. */

@@ -1,7 +1,7 @@
 /** What operators do with the content of a cache plugin, in all processes. */
 import { Elysia } from "elysia"
+import type { PluginCommand } from "../fleet/commands.ts"
 import { type CacheReading, sumStats } from "../plugin/cache-keeper.ts"
-import type { PluginCommand } from "../plugin/commands.ts"
 import type { CacheStats } from "../plugin/contract.ts"
 import type { HttpDeps } from "./deps.ts"
 import { jsonReply } from "./reply.ts"

@@ -1,14 +1,15 @@
 /** The API that applications use: OpenAI's chat completions, embeddings and models. */
-import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import { answer, type Reply } from "../pipeline/answer.ts"
 import { Call, type RequestBody } from "../pipeline/call.ts"
 import { readChatBody } from "../protocol/chat-body.ts"
 import { readEmbeddingBody } from "../protocol/embedding-body.ts"
 import { readBody } from "./body.ts"
+import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { jsonReply } from "./reply.ts"
+import { sharedRoutes } from "./routes.ts"
 import { visibleModels } from "./visible-models.ts"
 
 const PLAIN_HEADERS = { "content-type": "application/json" } as const
@@ -20,19 +21,9 @@ const STREAM_HEADERS = {
 
 export function clientApi(deps: HttpDeps) {
   return (
-    new Elysia({ name: "client-api" })
-      .decorate("exchange", null as unknown as Exchange)
-      // `return f(…)` tells Elysia, which reads the source, to await: these give a promise where a plugin is asked.
+    sharedRoutes("client-api")
       .onBeforeHandle(function admit({ exchange, route }) {
         return exchange.admit(route)
-      })
-      .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
-        return exchange.leave(responseValue as Response)
-      })
-      .mapResponse(function finish({ exchange, responseValue }) {
-        const response = exchange.stamp(responseValue as Response)
-        exchange.replied(response.status)
-        return response
       })
       // The handler reads the body itself, after authentication and middlewares. Elysia's parsers would first touch
       // `request.body`, which turns it into a stream and makes reading it several times as dear.
@@ -90,6 +81,7 @@ async function listModels(exchange: Exchange): Promise<Response> {
 
 async function showModel(exchange: Exchange, encodedId: string): Promise<Response> {
   const { catalog } = exchange.view
+  // Clients encode the slashes in a model's id.
   const id = decoded(encodedId)
   const model = catalog.model(id)
   const [visible] = await visibleModels(exchange, model === undefined ? [] : [model])
@@ -102,15 +94,6 @@ async function showModel(exchange: Exchange, encodedId: string): Promise<Respons
   throw new GatewayError("model_not_found", `no provider serves the model "${id.slice(0, 200)}"; ${hint}`, {
     param: "model",
   })
-}
-
-/** Clients encode the slashes in a model's id; one that is no valid encoding is taken as it came. */
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
 
 function modelBody({ id, providers }: { readonly id: string; readonly providers: readonly string[] }) {

@@ -1,6 +1,7 @@
 /** What the admin API tells of all processes that serve together. Alone, a process asks nobody. */
+
+import { identityOf, mergeInfo } from "../fleet/merged-info.ts"
 import { type HookReading, mergeHooks, readHooks } from "../plugin/hook-stats.ts"
-import { identityOf, mergeInfo } from "../plugin/merged-info.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { HttpDeps } from "./deps.ts"
 

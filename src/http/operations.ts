@@ -1,11 +1,11 @@
 /** What operators' machines ask: health, readiness, the API's description, metrics. */
-import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import { joinFamilies, negotiateFormat } from "../telemetry/exposition.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { openApi } from "./openapi.ts"
 import { jsonReply } from "./reply.ts"
+import { ownRoutes } from "./routes.ts"
 
 export function operations(deps: HttpDeps) {
   const description = openApi(deps.version)
@@ -19,20 +19,6 @@ export function operations(deps: HttpDeps) {
 
 export function metricsApi(deps: HttpDeps) {
   return ownRoutes("metrics").get("/metrics", ({ exchange }) => metrics(exchange, deps))
-}
-
-/** Routes of the gateway's own that no plugin sees, so that no plugin can lock an operator out. */
-export function ownRoutes<const N extends string>(name: N) {
-  return new Elysia({ name })
-    .decorate("exchange", null as unknown as Exchange)
-    .onBeforeHandle(function enter({ exchange, route }) {
-      exchange.enterOwn(route)
-    })
-    .mapResponse(function finish({ exchange, responseValue }) {
-      const response = exchange.stamp(responseValue as Response)
-      exchange.replied(response.status)
-      return response
-    })
 }
 
 function ready(deps: HttpDeps): Response {

@@ -2,36 +2,25 @@
  * The HTTP routes of plugins: `/plugins/<name>` and all below it. One route serves them all and looks the plugin up
  * in the snapshot that the request pinned, because Elysia cannot take a route away again.
  */
-import { Elysia } from "elysia"
 import { GatewayError } from "../errors.ts"
 import type { BoundEndpoint } from "../plugin/bindings.ts"
 import type { FetchContext, Principal } from "../plugin/contract.ts"
 import { CallContext } from "../plugin/point.ts"
 import { boundedBody } from "./body.ts"
 import { callerIfKnown, callerOf } from "./caller.ts"
+import { decoded } from "./decoded.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"
 import { CREDENTIAL_HEADERS } from "./key-ring.ts"
 import { passOn } from "./plugin-reply.ts"
+import { sharedRoutes } from "./routes.ts"
 
 export function pluginApi(deps: HttpDeps) {
-  return (
-    new Elysia({ name: "plugin-api" })
-      .decorate("exchange", null as unknown as Exchange)
-      // As in the client API, `return f(…)` tells Elysia to await.
-      .onBeforeHandle(function admit({ exchange }) {
-        return admitTo(targetOf(exchange), exchange)
-      })
-      .onAfterHandle(function leaveMiddlewares({ exchange, responseValue }) {
-        return exchange.leave(responseValue as Response)
-      })
-      .mapResponse(function finish({ exchange, responseValue }) {
-        const response = exchange.stamp(responseValue as Response)
-        exchange.replied(response.status)
-        return response
-      })
-      .all("/plugins/*", ({ exchange }) => serve(targetOf(exchange), exchange, deps), { parse: "none" })
-  )
+  return sharedRoutes("plugin-api")
+    .onBeforeHandle(function admit({ exchange }) {
+      return admitTo(targetOf(exchange), exchange)
+    })
+    .all("/plugins/*", ({ exchange }) => serve(targetOf(exchange), exchange, deps), { parse: "none" })
 }
 
 interface Target {
@@ -123,12 +112,4 @@ function notServed(name: string, { view }: Exchange): GatewayError {
       ? `plugin ${shown} has no routes of its own; return "fetch" from its setup to give it some`
       : `no active plugin is called ${shown}; GET /admin/plugins says what is there, and in which state`,
   )
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

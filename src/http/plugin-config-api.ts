@@ -1,8 +1,7 @@
 /** The settings of plugins: `/admin/plugins/:name/schema` and `/config`. */
-
 import type { JsonObject } from "../config/edit.ts"
 import { GatewayError, messageOf } from "../errors.ts"
-import { adminRoutes } from "./admin-api.ts"
+import { adminRoutes } from "./admin-access.ts"
 import { readBody } from "./body.ts"
 import type { HttpDeps } from "./deps.ts"
 import type { Exchange } from "./exchange.ts"

@@ -15,14 +15,13 @@ import type { AttemptCall } from "../routing/attempt-context.ts"
 import { type Answer, type AttemptOptions, attempt } from "../routing/attempts.ts"
 import type { Candidate } from "../routing/catalog.ts"
 import { CHAT, EMBEDDINGS, type ProviderOperation } from "../routing/operation.ts"
-import type { RoutedProvider } from "../routing/provider.ts"
 import { route } from "../routing/route.ts"
-import type { RoutingFacts } from "../routing/strategies.ts"
 import { authorizeModel } from "./authorize.ts"
 import { replayStream } from "./cached-stream.ts"
-import { type AttemptDetails, type Call, CallAttempt, type CallDeps } from "./call.ts"
+import { type AttemptDetails, type Call, CallAttempt } from "./call.ts"
 import { ReplyCache } from "./reply-cache.ts"
 import { runRequestHooks } from "./request-hooks.ts"
+import { factsOf } from "./routing-facts.ts"
 import { settleAnswered, settleFailed } from "./settle.ts"
 import { type BegunStream, streamToClient } from "./stream.ts"
 import { hookCompletion } from "./text-hooks.ts"
@@ -180,28 +179,6 @@ function routeOptions(call: Call) {
   }
 }
 
-function factsOf(call: Call): RoutingFacts {
-  return {
-    costUsd: (candidate) => expectedCostUsd(call, candidate),
-    latencyMs: (provider) => call.deps.latency.meanMs(provider),
-  }
-}
-
-const BYTES_PER_TOKEN = 4
-const EXPECTED_OUTPUT_TOKENS = 1000
-
-/** By the provider's own estimate, else by the prices of the model and the size of the request. */
-function expectedCostUsd({ body, deps }: Call, { provider, info }: Candidate): number | undefined {
-  const inputTokens = body.bytes.byteLength / BYTES_PER_TOKEN
-  if (body.operation === "embeddings") {
-    return info?.inputCostUsd === undefined ? undefined : (inputTokens * info.inputCostUsd) / 1e6
-  }
-  const estimate = provider.estimateCost
-  if (estimate !== undefined) return estimated(deps, provider, () => estimate(body.object()))
-  if (info?.inputCostUsd === undefined || info.outputCostUsd === undefined) return undefined
-  return (inputTokens * info.inputCostUsd + EXPECTED_OUTPUT_TOKENS * info.outputCostUsd) / 1e6
-}
-
 function attemptOptions<C extends AttemptCall>(
   call: Call,
   candidates: readonly Candidate[],
@@ -247,19 +224,5 @@ function attemptOptions<C extends AttemptCall>(
         timestamp: clock.now(),
       }))
     },
-  }
-}
-
-/** A provider that cannot say what it costs ranks with those whose price is unknown. */
-function estimated(
-  { log }: CallDeps,
-  provider: RoutedProvider,
-  estimate: () => number | null,
-): number | undefined {
-  try {
-    return provider.run(estimate) ?? undefined
-  } catch (error) {
-    log.warn("a provider's estimateCost failed", { provider: provider.name, error })
-    return undefined
   }
 }

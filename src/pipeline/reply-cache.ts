@@ -1,10 +1,10 @@
 /** The cache plugins and one call: asked before it is routed, filled when the client was served. */
-import { GatewayError } from "../errors.ts"
 import type { BoundCache } from "../plugin/bindings.ts"
 import type { CacheEvent, StreamOutcome } from "../plugin/contract.ts"
 import { type CacheControl, readCacheControl } from "../protocol/cache-control.ts"
 import { type CacheEntry, decodeEntry, encodeEntry, MAX_ENTRY_BYTES } from "../protocol/cache-entry.ts"
 import { requestKey } from "../protocol/request-key.ts"
+import { clientLeft } from "../routing/client-left.ts"
 import type { StreamReply } from "../routing/stream-source.ts"
 import { recordStream } from "./cached-stream.ts"
 import type { Call } from "./call.ts"
@@ -140,10 +140,3 @@ export class ReplyCache {
 
 const MISSED = { "x-leapgate-cache": "miss" } as const
 const BYPASSED = { "x-leapgate-cache": "bypass" } as const
-
-function clientLeft(): GatewayError {
-  return new GatewayError(
-    "client_closed_request",
-    "the client closed the connection before the answer was sent",
-  )
-}

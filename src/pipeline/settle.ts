@@ -2,9 +2,10 @@
  * The end of a call, told once: metrics and observers. It happens when the last byte was handed over, the
  * client left, or the call failed; not when the handler returned.
  */
-import { GatewayError } from "../errors.ts"
+import type { GatewayError } from "../errors.ts"
 import type { ResponseEvent, StreamOutcome } from "../plugin/contract.ts"
 import type { ChatCompletion, DeepReadonly, EmbeddingResponse, Usage } from "../protocol/openai.ts"
+import { clientLeft } from "../routing/client-left.ts"
 import type { Call } from "./call.ts"
 
 interface AnsweredCall {
@@ -70,9 +71,5 @@ export function settleStream(call: Call, { error, ...end }: EndedStream): void {
   call.deps.metrics.streamEnded(end.outcome)
   call.input.snapshot.observe("onStreamEnd", () => ({ ...call.event(), ...end, durationMs }))
   if (end.outcome === "complete") settleAnswered(call, { response: undefined, usage: end.usage })
-  else settleFailed(call, error ?? clientLeft())
-}
-
-function clientLeft(): GatewayError {
-  return new GatewayError("client_closed_request", "the client closed the connection in mid-stream")
+  else settleFailed(call, error ?? clientLeft("in mid-stream"))
 }

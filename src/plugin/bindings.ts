@@ -1,34 +1,21 @@
-/** The abilities and hooks of plugins as points that the gateway calls, bound once for each snapshot. */
+/** The abilities of plugins as points that the gateway calls, bound once for each snapshot. */
 import type { GatewayError } from "../errors.ts"
-import { hasChoices } from "../protocol/openai.ts"
-import { pathMatcher } from "../protocol/path-pattern.ts"
-import {
-  type AvailableProvider,
-  type Awaitable,
-  type CacheStats,
-  type FetchContext,
-  HOOK_KINDS,
-  HOOK_NAMES,
-  type HookContext,
-  type HookName,
-  type Hooks,
-  type MiddlewareContext,
-  type PluginType,
-  type Principal,
-  type RouteRequest,
+import { matcher } from "../protocol/pattern.ts"
+import { binderOf } from "./binder.ts"
+import type {
+  AvailableProvider,
+  Awaitable,
+  CacheStats,
+  FetchContext,
+  HookContext,
+  MiddlewareContext,
+  Principal,
+  RouteRequest,
 } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
-import { isPromise, type OnFailure, PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import { isPromise, type PluginPoint, type PointBook } from "./point.ts"
 import { readPermissions, readPrincipal } from "./principal.ts"
-import { AN_ENTRY, CACHE_STATS } from "./results.ts"
-
-export type HookEvent<N extends HookName> = Parameters<NonNullable<Hooks[N]>>[0]
-type HookResult<N extends HookName> = Awaited<ReturnType<NonNullable<Hooks[N]>>>
-export type HookPoint<N extends HookName> = PluginPoint<[HookEvent<N>, HookContext], HookResult<N>>
-export type HookPoints = { readonly [N in HookName]: readonly HookPoint<N>[] }
-
-type SeriesHook = Exclude<HookName, ObserveHook>
-export type ObserveHook = { [N in HookName]: (typeof HOOK_KINDS)[N] extends "observe" ? N : never }[HookName]
+import { A_BOOLEAN, A_PROVIDER, A_REPLY, A_RESPONSE, AN_ENTRY, ANYTHING, CACHE_STATS } from "./results.ts"
 
 export interface BoundMiddleware {
   readonly name: string
@@ -72,42 +59,16 @@ export interface BoundEndpoint {
   readonly fetch: PluginPoint<[Request, FetchContext], Response>
 }
 
-export function bindHooks(instances: readonly PluginInstance[], book: PointBook): HookPoints {
-  const bound: { [N in HookName]?: readonly HookPoint<N>[] } = {}
-  for (const name of HOOK_NAMES) Object.assign(bound, { [name]: bindHook(name, instances, book) })
-  return bound as HookPoints
-}
-
-function bindHook<N extends HookName>(
-  name: N,
-  instances: readonly PluginInstance[],
-  book: PointBook,
-): readonly HookPoint<N>[] {
-  return instances.flatMap((instance) => {
-    const { hooks } = instance.abilities
-    const handler = hooks?.[name] as
-      | ((event: HookEvent<N>, context: HookContext) => Awaitable<HookResult<N>>)
-      | undefined
-    if (handler === undefined) return []
-    // An observer runs when the client has been served: there is no request left to fail.
-    const onFailure = HOOK_KINDS[name] === "observe" ? "observer" : failureOf(instance)
-    // Nobody looks at what an observer returns.
-    const result = Object.hasOwn(SERIES_RESULTS, name) ? SERIES_RESULTS[name as SeriesHook] : ANYTHING
-    const make = () => new PluginPoint({ instance, name, fn: handler.bind(hooks), onFailure, result, book })
-    return [book.bound(instance, name, make)]
-  })
-}
-
 export function bindMiddleware(instance: PluginInstance<"middleware">, book: PointBook): BoundMiddleware {
   const { abilities } = instance
   const bind = binderOf(instance, book)
   return {
     name: instance.name,
-    matches: pathMatcher(abilities.routes),
-    beforeHandle: bind("beforeHandle", REPLY, abilities.beforeHandle),
-    afterHandle: bind("afterHandle", REPLY, abilities.afterHandle),
+    matches: routeMatcher(abilities.routes),
+    beforeHandle: bind("beforeHandle", A_REPLY, abilities.beforeHandle),
+    afterHandle: bind("afterHandle", A_REPLY, abilities.afterHandle),
     // A middleware's `onError` is not the hook of that name.
-    onError: bind("middlewareOnError", REPLY, abilities.onError),
+    onError: bind("middlewareOnError", A_REPLY, abilities.onError),
   }
 }
 
@@ -169,79 +130,9 @@ export function bindEndpoint(instance: PluginInstance, book: PointBook): BoundEn
   return fetch && { name, isPublic: abilities.public === true, fetch }
 }
 
-export function ofType<T extends PluginType>(
-  instances: readonly PluginInstance[],
-  type: T,
-): readonly PluginInstance<T>[] {
-  return instances.filter((instance): instance is PluginInstance<T> => instance.type === type)
-}
-
-/** Binds abilities of one plugin; one that the plugin does not have stays undefined. */
-export function binderOf(
-  instance: PluginInstance,
-  book: PointBook,
-  onFailure: OnFailure = failureOf(instance),
-) {
-  const { abilities } = instance
-  function bind<A extends unknown[], R>(
-    name: string,
-    result: ResultCheck,
-    fn: (...args: A) => Awaitable<R>,
-  ): PluginPoint<A, R>
-  function bind<A extends unknown[], R>(
-    name: string,
-    result: ResultCheck,
-    fn: ((...args: A) => Awaitable<R>) | undefined,
-  ): PluginPoint<A, R> | undefined
-  function bind<A extends unknown[], R>(
-    name: string,
-    result: ResultCheck,
-    fn: ((...args: A) => Awaitable<R>) | undefined,
-  ): PluginPoint<A, R> | undefined {
-    if (fn === undefined) return undefined
-    return new PluginPoint({ instance, name, fn: fn.bind(abilities), onFailure, result, book })
-  }
-  return bind
-}
-
-const isNothing = (value: unknown) => value === undefined
-const ANYTHING: ResultCheck = { expected: "anything", accepts: () => true }
-const REPLY: ResultCheck = {
-  expected: "a Response or nothing",
-  accepts: (value) => isNothing(value) || value instanceof Response,
-}
-export const A_BOOLEAN: ResultCheck = {
-  expected: "a boolean",
-  accepts: (value) => typeof value === "boolean",
-}
-const A_RESPONSE: ResultCheck = {
-  expected: "a Response with a status and a body that nobody has read",
-  accepts: (value) => value instanceof Response && value.status >= 200 && !value.bodyUsed,
-}
-const A_PROVIDER: ResultCheck = {
-  expected: "a provider's name or nothing",
-  accepts: (value) => isNothing(value) || typeof value === "string",
-}
-
-/** What each `series` hook may return; anything else is a failure of the plugin. */
-const SERIES_RESULTS = {
-  onRequest: { expected: "an object or nothing", accepts: (value) => isNothing(value) || isObject(value) },
-  onChunk: {
-    expected: "a chunk with choices, null or nothing",
-    accepts: (value) => isNothing(value) || value === null || hasChoices(value),
-  },
-  onText: {
-    expected: "a string or nothing",
-    accepts: (value) => isNothing(value) || typeof value === "string",
-  },
-} as const satisfies Record<SeriesHook, ResultCheck>
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null
-}
-
-function failureOf(instance: PluginInstance): OnFailure {
-  return instance.failurePolicy === "closed" ? "closed" : "open"
+/** A middleware that lists no routes is for all of them. */
+function routeMatcher(routes: readonly string[] = []): BoundMiddleware["matches"] {
+  return routes.length === 0 ? () => true : matcher(routes)
 }
 
 function mapped<T, R>(value: Awaitable<T>, map: (value: T) => R): Awaitable<R> {

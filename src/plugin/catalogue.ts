@@ -1,6 +1,6 @@
 import { GatewayError } from "../errors.ts"
 import { closest } from "../protocol/similar.ts"
-import { entryFrom, type LockEntry } from "./lock.ts"
+import { entryFrom, type LockEntry } from "../source/lock.ts"
 import { describePlugin, type PluginInfo, type PluginIntegrityInfo } from "./plugin-info.ts"
 import type { PluginLock } from "./plugin-lock.ts"
 import type { PluginRecord } from "./record.ts"

@@ -1,5 +1,6 @@
 /** One loaded version of a plugin, from its `setup` to its disposal. */
 import { GatewayError, messageOf } from "../errors.ts"
+import { positionOf, positionText } from "../source/source-position.ts"
 import type { Breaker, BreakerEntry } from "./breaker.ts"
 import { type CallRecorder, pluginCall } from "./call-recorder.ts"
 import type { Conduct } from "./conduct.ts"
@@ -10,7 +11,6 @@ import type { Monitor } from "./monitor.ts"
 import { checkFailurePolicy, resolveConfig } from "./plugin-config.ts"
 import type { ProbationRule } from "./probation.ts"
 import { type PluginServices, setupContext } from "./setup-context.ts"
-import { positionOf, positionText } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
 import { withinLimit } from "./time-limit.ts"
 import { checkAbilities } from "./validate.ts"
@@ -74,7 +74,7 @@ const DEFAULT_PRIORITY = 50
 const DEFAULT_CALL_TIMEOUT_MS = 5000
 
 /** What a plugin without an entry gets. */
-const NO_SETTINGS: PluginSettings = {
+export const NO_SETTINGS: PluginSettings = {
   enabled: true,
   config: {},
   dependencies: [],
@@ -163,14 +163,10 @@ export class PluginInstance<T extends PluginType = PluginType> {
     }
   }
 
-  /** Counts a call that ended, well or not. */
-  called(elapsedMs: number): void {
+  /** Counts a call that ended, well or not, and tells of it where somebody listens. */
+  called(hook: string, elapsedMs: number, thrown?: unknown): void {
     this.stats.recordCall(elapsedMs)
     this.conduct.called()
-  }
-
-  /** Tells of a call that ended, where somebody listens. */
-  record(hook: string, elapsedMs: number, thrown?: unknown): void {
     this.#recorder?.record(pluginCall(this.name, hook, elapsedMs, thrown))
   }
 

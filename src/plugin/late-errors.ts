@@ -1,9 +1,10 @@
 import type { Clock } from "../clock.ts"
 import { messageOf } from "../errors.ts"
+import { positionOf } from "../source/source-position.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { Conduct } from "./conduct.ts"
+import { LogPace } from "./log-pace.ts"
 import type { PluginRecord } from "./record.ts"
-import { positionOf } from "./source-position.ts"
 import type { PluginStats } from "./stats.ts"
 
 interface LateErrorOptions {
@@ -15,31 +16,20 @@ interface LateErrorOptions {
   stats(): PluginStats | undefined
 }
 
-const LOG_INTERVAL_MS = 1000
-
-/**
- * Receives what a plugin throws in its own timers and forgotten promises: it counts as an error of the plugin.
- * One line a second: a timer that always throws must not flood the log.
- */
+/** Receives what a plugin throws in its own timers and forgotten promises: it counts as an error of the plugin. */
 export function createLateErrorHandler({ record, log, clock, conduct, stats }: LateErrorOptions) {
-  let loggedAtMs = Number.NEGATIVE_INFINITY
-  let suppressed = 0
+  const pace = new LogPace()
   return function lateError(thrown: unknown): void {
     const reason = `outside a call: ${messageOf(thrown)}`
     stats()?.recordError(reason, "error")
     conduct.failed(reason, { place: "outside" })
-    const nowMs = clock.monotonic()
-    if (nowMs - loggedAtMs < LOG_INTERVAL_MS) {
-      suppressed++
-      return
-    }
+    const line = pace.next(clock.monotonic())
+    if (line === undefined) return
     log.error("a plugin threw outside a call", {
       plugin: record.name,
       error: thrown,
       ...positionOf(thrown, record.files),
-      ...(suppressed > 0 ? { suppressed } : {}),
+      ...line,
     })
-    loggedAtMs = nowMs
-    suppressed = 0
   }
 }

@@ -1,10 +1,10 @@
 /** Brings one plugin's code to life: reads it, sets it up, and hands it over to who decides what serves. */
 import { GatewayError } from "../errors.ts"
+import type { PluginBuilder } from "../source/build.ts"
 import { DEFAULT_BREAKER } from "./breaker.ts"
-import type { PluginBuilder } from "./build.ts"
 import { Conduct } from "./conduct.ts"
-import { guard } from "./guard.ts"
 import { PluginInstance, type PluginSettings } from "./instance.ts"
+import { fitBreaker } from "./instance-breaker.ts"
 import { createLateErrorHandler } from "./late-errors.ts"
 import { createLimiter, type Limiter } from "./limiter.ts"
 import { loadPlugin, recallPlugin } from "./loader.ts"
@@ -199,7 +199,7 @@ export class Launcher {
     )
     const serves = (live: PluginInstance) => roster.owner(live.name)?.instance === live
     const { breaker: fallback = DEFAULT_BREAKER, clock, log } = services
-    guard(instance, {
+    fitBreaker(instance, {
       entry: settings?.breaker,
       fallback,
       clock,

@@ -1,14 +1,14 @@
 /** Reads a plugin's code: builds it, imports it into a module registry of its own, checks its definition. */
 import { GatewayError, messageOf } from "../errors.ts"
-import type { BuiltPlugin, PluginBuilder } from "./build.ts"
+import type { BuiltPlugin, PluginBuilder } from "../source/build.ts"
+import { positionOf, positionText } from "../source/source-position.ts"
+import type { SourcePrint } from "../source/source-print.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition } from "./contract.ts"
 import type { PluginModule } from "./module-host.ts"
 import type { PluginLock } from "./plugin-lock.ts"
 import { type Candidate, manifestOf, type PluginRecord, type Release } from "./record.ts"
 import type { PluginServices } from "./setup-context.ts"
-import { positionOf, positionText } from "./source-position.ts"
-import type { SourcePrint } from "./source-print.ts"
 import { checkDefinition } from "./validate.ts"
 
 interface LoadOptions {
@@ -118,9 +118,13 @@ function importLimit(
   return { signal: AbortSignal.any([signal, late.signal]), lift }
 }
 
-function importError(thrown: unknown, record: PluginRecord): GatewayError {
-  const position = positionOf(thrown, record.files)
-  const where = position === undefined ? record.source : positionText(position)
+/** Says where in a plugin's files its import failed, and why. */
+export function importError(
+  thrown: unknown,
+  { source, files }: Pick<PluginRecord, "source" | "files">,
+): GatewayError {
+  const position = positionOf(thrown, files)
+  const where = position === undefined ? source : positionText(position)
   const message = messageOf(thrown)
   return new GatewayError("plugin_load_failed", `${where}: importing it failed: ${message}`, {
     cause: thrown,

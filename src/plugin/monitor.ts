@@ -5,10 +5,12 @@
 import type { Clock } from "../clock.ts"
 import { GatewayError } from "../errors.ts"
 import type { Counter } from "../telemetry/store.ts"
+import { binderOf } from "./binder.ts"
 import { BoundedQueue } from "./bounded-queue.ts"
 import type { Awaitable, MonitoringEvent, TimedMetric, TraceStart } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
-import { PluginPoint, type PointBook, type ResultCheck } from "./point.ts"
+import type { PluginPoint, PointBook } from "./point.ts"
+import { A_TEXT, ANYTHING } from "./results.ts"
 import { withinLimit } from "./time-limit.ts"
 
 /** Items of one kind that may wait. */
@@ -35,16 +37,16 @@ export class Monitor {
     const { clock, metrics } = book.deps
     const dropped = metrics.counter("gateway.monitoring.dropped", { plugin: instance.name })
     const wake = () => this.#plan()
+    // Nobody waits for a monitor, so there is no request that its failure could fail.
+    const bind = binderOf(instance, book, "observer")
     function lane<T>(name: string, fn: Receiver<T> | undefined): Lane<T> | undefined {
-      if (fn === undefined) return undefined
-      const point = bind(instance, book, name, ANYTHING, fn.bind(abilities))
-      return new Lane((batch) => point.call(batch), wake, dropped)
+      const point = bind(name, ANYTHING, fn)
+      return point && new Lane((batch) => point.call(batch), wake, dropped)
     }
     this.metrics = lane("monitoring.recordMetric", abilities.recordMetric)
     this.events = lane("monitoring.recordEvent", abilities.recordEvent)
     this.traces = lane("monitoring.startTrace", abilities.startTrace)
-    const exporter = abilities.export?.bind(abilities)
-    this.export = exporter && bind(instance, book, "monitoring.export", TEXT, exporter)
+    this.export = bind("monitoring.export", A_TEXT, abilities.export)
     this.#lanes = [this.metrics, this.events, this.traces].filter((one) => one !== undefined)
     this.#instance = instance
     this.#clock = clock
@@ -138,18 +140,4 @@ export class Lane<T> {
     this.#inFlight = undefined
     if (this.#queue.size > 0) this.#wake()
   }
-}
-
-const ANYTHING: ResultCheck = { expected: "anything", accepts: () => true }
-const TEXT: ResultCheck = { expected: "text", accepts: (value) => typeof value === "string" }
-
-/** Nobody waits for a monitor, so there is no request that its failure could fail. */
-function bind<A extends unknown[], R>(
-  instance: PluginInstance,
-  book: PointBook,
-  name: string,
-  result: ResultCheck,
-  fn: (...args: A) => Awaitable<R>,
-): PluginPoint<A, R> {
-  return new PluginPoint({ instance, name, fn, onFailure: "observer", result, book })
 }

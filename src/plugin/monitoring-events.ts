@@ -1,6 +1,7 @@
 /** What monitoring plugins are told of an event: plain data, without what callers sent, got, or prove who they are by. */
-import type { HookEvent, ObserveHook } from "./bindings.ts"
+
 import type { CallEvent, MonitoringEvent } from "./contract.ts"
+import type { HookEvent, ObserveHook } from "./hook-bindings.ts"
 
 export type MonitoredHook = Exclude<ObserveHook, "onMetric">
 

@@ -1,7 +1,7 @@
 /** The monitoring plugins of one snapshot, as those who have something to tell see them. */
 import type { Clock } from "../clock.ts"
-import type { HookEvent, ObserveHook } from "./bindings.ts"
 import type { Metric, MonitoringEvent, TimedMetric, TraceStart } from "./contract.ts"
+import type { HookEvent, ObserveHook } from "./hook-bindings.ts"
 import type { PluginInstance } from "./instance.ts"
 import { type ExportPoint, type Lane, Monitor } from "./monitor.ts"
 import { type MonitoredHook, monitoringEvent } from "./monitoring-events.ts"

@@ -11,7 +11,7 @@ export function resolveConfig(plugin: string, schema: TObject = NO_CONFIG, raw: 
   const faults = [...unknownKeys(schema, value, ""), ...valueFaults(schema, value)]
   if (faults.length > 0) throw invalid(plugin, faults)
   try {
-    return deepFreeze(Value.Decode(schema, value))
+    return freezePlain(Value.Decode(schema, value))
   } catch (thrown) {
     // The schema is met, so a decoder of the plugin's own threw.
     if (!(thrown instanceof TransformDecodeError)) throw thrown
@@ -143,12 +143,12 @@ function dotted(pointer: string): string {
     .join("")
 }
 
-function deepFreeze(value: unknown): unknown {
+function freezePlain(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value
   const prototype = Object.getPrototypeOf(value)
   // Decoders may return a Map, a RegExp, a URL …: those stay as they are.
   if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) return value
-  for (const item of Object.values(value)) deepFreeze(item)
+  for (const item of Object.values(value)) freezePlain(item)
   return Object.freeze(value)
 }
 

@@ -2,10 +2,10 @@
 import { readFile } from "node:fs/promises"
 import { join, relative, sep } from "node:path"
 import { GatewayError, messageOf } from "../errors.ts"
+import { describeDifference, differences, entryOf, LOCK_FILE, type Lock, parseLock } from "../source/lock.ts"
+import type { SourcePrint } from "../source/source-print.ts"
 import type { Logger } from "../telemetry/logger.ts"
-import { describeDifference, differences, entryOf, LOCK_FILE, type Lock, parseLock } from "./lock.ts"
 import type { PluginRecord } from "./record.ts"
-import type { SourcePrint } from "./source-print.ts"
 
 interface PluginLockOptions {
   /** The plugin directory, absolute. */

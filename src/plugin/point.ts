@@ -9,6 +9,7 @@ import type { Logger } from "../telemetry/logger.ts"
 import type { Histogram, MetricStore } from "../telemetry/store.ts"
 import type { Awaitable, HookContext } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
+import { LogPace } from "./log-pace.ts"
 import { Watchdog, type Watched } from "./watchdog.ts"
 import { INSIDE } from "./watchdog-board.ts"
 
@@ -34,7 +35,7 @@ interface PointRecord {
   readonly point: string
   readonly stats: PointStats
   readonly watched: Watched
-  readonly failures: { loggedAtMs: number; suppressed: number }
+  readonly failureLog: LogPace
 }
 
 /** Keeps the counts of every plugin × point and binds new points to them. */
@@ -57,7 +58,7 @@ export class PointBook {
         point,
         stats: { calls: 0, errors: 0, timeouts: 0, totalTimeMs: 0 },
         watched: this.watchdog.watch(plugin, point),
-        failures: { loggedAtMs: Number.NEGATIVE_INFINITY, suppressed: 0 },
+        failureLog: new LogPace(),
       }
       this.#records.set(key, record)
     }
@@ -231,8 +232,7 @@ export class PluginPoint<A extends unknown[], R> {
     stats.calls++
     stats.totalTimeMs += elapsedMs
     this.#duration.record(elapsedMs / 1000)
-    this.instance.called(elapsedMs)
-    this.instance.record(this.name, elapsedMs, thrown)
+    this.instance.called(this.name, elapsedMs, thrown)
   }
 
   #failed(thrown: unknown, elapsedMs: number): undefined {
@@ -268,23 +268,16 @@ export class PluginPoint<A extends unknown[], R> {
     }
   }
 
-  /** One line a second for each point: a plugin that fails on every request must not flood the log. */
   #report(thrown: unknown): void {
-    const { failures } = this.#record
-    const nowMs = this.#deps.clock.monotonic()
-    if (nowMs - failures.loggedAtMs < 1000) {
-      failures.suppressed++
-      return
-    }
+    const line = this.#record.failureLog.next(this.#deps.clock.monotonic())
+    if (line === undefined) return
     this.#deps.log.warn("a plugin failed", {
       plugin: this.instance.name,
       version: this.instance.version,
       hook: this.name,
       error: thrown,
-      ...(failures.suppressed > 0 ? { suppressed: failures.suppressed } : {}),
+      ...line,
     })
-    failures.loggedAtMs = nowMs
-    failures.suppressed = 0
   }
 }
 

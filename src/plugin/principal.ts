@@ -1,6 +1,7 @@
 /** Turns what an auth plugin returned into a principal of the gateway's own: checked, copied, frozen. */
 import { messageOf } from "../errors.ts"
 import type { Principal } from "./contract.ts"
+import { deepFreeze } from "./deep-freeze.ts"
 
 /** @throws Error what is wrong with it */
 export function readPrincipal(returned: unknown): Principal | undefined {
@@ -56,10 +57,4 @@ function copyOf(metadata: unknown): Principal["metadata"] {
   } catch (cause) {
     throw new Error(`returned a principal whose metadata is no plain data: ${messageOf(cause)}`, { cause })
   }
-}
-
-function deepFreeze(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value
-  for (const item of Object.values(value)) deepFreeze(item)
-  return Object.freeze(value)
 }

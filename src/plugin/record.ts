@@ -1,13 +1,14 @@
 /** One source of a plugin, a file or a bundled definition, and what is known about it. */
 import type { TObject } from "@sinclair/typebox"
 import { type ErrorCode, GatewayError } from "../errors.ts"
+import type { PluginPackage } from "../source/packages.ts"
+import { hashOf, type SourcePrint } from "../source/source-print.ts"
 import type { Conduct } from "./conduct.ts"
 import type { PluginDefinition, PluginState, PluginType } from "./contract.ts"
 import { isSameSetup, type PluginInstance, type PluginSettings } from "./instance.ts"
 import { createLimiter } from "./limiter.ts"
 import type { PluginModule } from "./module-host.ts"
 import type { Probation } from "./probation.ts"
-import { hashOf, type SourcePrint } from "./source-print.ts"
 
 /** What a definition says, without its code. */
 export interface PluginManifest {
@@ -64,14 +65,6 @@ export interface RecordedError {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly details?: unknown
-}
-
-/** The npm package that a plugin is, as `plugins.packages` asks for it. */
-export interface PluginPackage {
-  readonly name: string
-  readonly version: string
-  /** Why it cannot be loaded: it is not there, or another version is. */
-  readonly obstacle: GatewayError | undefined
 }
 
 interface RecordOptions {

@@ -1,7 +1,8 @@
 /** Says which version of a plugin is meant, as plain data: alike in every process that has the same files. */
+
+import { sha256Of } from "../source/source-print.ts"
 import { setupPart } from "./instance.ts"
 import { isSameCode, type Release } from "./record.ts"
-import { sha256Of } from "./source-print.ts"
 
 export interface ReleaseKey {
   readonly version: string

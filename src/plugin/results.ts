@@ -1,7 +1,33 @@
-/** What the abilities of caches and transforms may return; anything else is a failure of the plugin. */
+/** What abilities may return; anything else is a failure of the plugin. */
 import { hasChoices } from "../protocol/openai.ts"
 import type { CacheStats } from "./contract.ts"
 import type { ResultCheck } from "./point.ts"
+
+export const ANYTHING: ResultCheck = { expected: "anything", accepts: () => true }
+
+export const A_BOOLEAN: ResultCheck = {
+  expected: "a boolean",
+  accepts: (value) => typeof value === "boolean",
+}
+
+export const A_TEXT: ResultCheck = { expected: "text", accepts: (value) => typeof value === "string" }
+
+/** Of a middleware. */
+export const A_REPLY: ResultCheck = {
+  expected: "a Response or nothing",
+  accepts: (value) => value === undefined || value instanceof Response,
+}
+
+/** Of a plugin's own route. */
+export const A_RESPONSE: ResultCheck = {
+  expected: "a Response with a status and a body that nobody has read",
+  accepts: (value) => value instanceof Response && value.status >= 200 && !value.bodyUsed,
+}
+
+export const A_PROVIDER: ResultCheck = {
+  expected: "a provider's name or nothing",
+  accepts: (value) => value === undefined || typeof value === "string",
+}
 
 export const AN_ENTRY: ResultCheck = {
   expected: "a Uint8Array or nothing",

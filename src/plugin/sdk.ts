@@ -8,5 +8,6 @@ export const Type = Object.freeze(Object.assign({}, TypeBox, { Duration, Bytes }
 export type { Static, StaticDecode } from "@sinclair/typebox"
 export { type ErrorCode, type ErrorKind, GatewayError } from "../errors.ts"
 export type * from "../protocol/openai.ts"
+export { matcher } from "../protocol/pattern.ts"
 export * from "./contract.ts"
 export { definePlugin } from "./define.ts"

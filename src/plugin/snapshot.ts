@@ -12,16 +12,18 @@ import {
   bindAuth,
   bindCache,
   bindEndpoint,
-  bindHooks,
   bindMiddleware,
   bindRouter,
+} from "./bindings.ts"
+import type { CanaryDraw } from "./canary-draw.ts"
+import type { PluginType } from "./contract.ts"
+import {
+  bindHooks,
   type HookEvent,
   type HookPoint,
   type HookPoints,
   type ObserveHook,
-  ofType,
-} from "./bindings.ts"
-import type { CanaryDraw } from "./canary-draw.ts"
+} from "./hook-bindings.ts"
 import type { PluginInstance } from "./instance.ts"
 import { bindMonitors, type Monitors } from "./monitors.ts"
 import { CallContext, type PointBook } from "./point.ts"
@@ -149,4 +151,11 @@ export class Snapshot {
 
 function byPriority(instances: readonly PluginInstance[]): readonly PluginInstance[] {
   return [...instances].sort((a, b) => b.priority - a.priority || a.name.localeCompare(b.name))
+}
+
+function ofType<T extends PluginType>(
+  instances: readonly PluginInstance[],
+  type: T,
+): readonly PluginInstance<T>[] {
+  return instances.filter((instance): instance is PluginInstance<T> => instance.type === type)
 }

@@ -1,13 +1,13 @@
 import { basename, dirname, resolve } from "node:path"
 import { GatewayError, messageOf } from "../errors.ts"
-import { isInside, realPathOf } from "./containment.ts"
+import { isInside, realPathOf } from "../source/containment.ts"
+import { discoverPlugins, type PluginSource, pluginAt } from "../source/discover.ts"
+import { findPackage, type PackageSource } from "../source/packages.ts"
+import { hashOf, type SourcePrint } from "../source/source-print.ts"
 import type { PluginDefinition } from "./contract.ts"
-import { discoverPlugins, type PluginSource, pluginAt } from "./discover.ts"
-import { findPackage, type PackageSource } from "./packages.ts"
 import type { PluginLock } from "./plugin-lock.ts"
 import { PluginRecord } from "./record.ts"
 import type { Roster } from "./roster.ts"
-import { hashOf, type SourcePrint } from "./source-print.ts"
 
 export interface BundledPlugin {
   readonly definition: PluginDefinition

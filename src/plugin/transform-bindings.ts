@@ -6,11 +6,11 @@ import type {
   DeepReadonly,
   EmbeddingRequest,
 } from "../protocol/openai.ts"
-import { A_BOOLEAN, binderOf } from "./bindings.ts"
+import { binderOf } from "./binder.ts"
 import type { Awaitable, TransformContext } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
 import type { PluginPoint, PointBook, ResultCheck } from "./point.ts"
-import { A_CHUNK, A_COMPLETION, A_REQUEST, AN_EMBEDDING_REQUEST } from "./results.ts"
+import { A_BOOLEAN, A_CHUNK, A_COMPLETION, A_REQUEST, AN_EMBEDDING_REQUEST } from "./results.ts"
 
 type TransformPoint<V, R = void> = PluginPoint<
   [DeepReadonly<V>, TransformContext],

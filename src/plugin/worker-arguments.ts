@@ -1,4 +1,5 @@
 /** Puts the arguments of a call together in the worker, and notes what the plugin does to their live parts. */
+import { deepFreeze } from "./deep-freeze.ts"
 import type { Effects, MapStep, Wire, WireResponse } from "./worker-wire.ts"
 import { bodyOf, listOf, unpackError } from "./worker-wire.ts"
 
@@ -125,10 +126,4 @@ class NotedMap extends Map<unknown, unknown> {
     this.steps.push(["clear"])
     super.clear()
   }
-}
-
-function deepFreeze(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value
-  for (const item of Object.values(value)) deepFreeze(item)
-  return Object.freeze(value)
 }

@@ -5,6 +5,7 @@ import type { ProviderCall, SwitchReason } from "../plugin/contract.ts"
 import { canFailOver } from "../protocol/upstream-error.ts"
 import type { AttemptCall } from "./attempt-context.ts"
 import type { Candidate } from "./catalog.ts"
+import { clientLeft } from "./client-left.ts"
 import { AttemptDeadline } from "./deadline.ts"
 import type { ProviderOperation } from "./operation.ts"
 import type { UpstreamReply } from "./reply.ts"
@@ -63,7 +64,7 @@ export async function attempt<C extends AttemptCall>(options: AttemptOptions<C>)
     try {
       return await attemptOnce(options, { candidate, number, startMs })
     } catch (thrown) {
-      if (options.clientSignal.aborted) throw clientClosed()
+      if (options.clientSignal.aborted) throw clientLeft()
       const error = toGatewayError(thrown)
       options.onFailure({ candidate, number, error, durationMs: options.clock.monotonic() - startMs })
       failures.push({ candidate, error })
@@ -86,10 +87,10 @@ async function attemptOnce<C extends AttemptCall>(
 ): Promise<Answer> {
   const { clock, clientSignal, stream, operation } = options
   const { provider } = candidate
-  if (clientSignal.aborted) throw clientClosed()
+  if (clientSignal.aborted) throw clientLeft()
   const controller = new AbortController()
   const abort = (reason: unknown) => controller.abort(reason)
-  const leave = () => controller.abort(clientClosed())
+  const leave = () => controller.abort(clientLeft())
   const deadline = new AttemptDeadline({
     clock,
     startMs,
@@ -157,7 +158,7 @@ async function backOff(
   const doubled = Math.min(MAX_BACK_OFF_MS, BACK_OFF_MS * 2 ** (earlier.length - 1))
   const jittered = doubled * (0.9 + Math.random() * 0.2)
   await clock.sleep(Math.max(jittered, last.error.retryAfterMs ?? 0), clientSignal).catch(() => {
-    throw clientClosed()
+    throw clientLeft()
   })
 }
 
@@ -192,11 +193,4 @@ function verdict(failures: readonly Failure[]): GatewayError {
 function retryAfter(failures: readonly Failure[]): { retryAfterMs?: number } {
   const pauses = failures.flatMap(({ error }) => error.retryAfterMs ?? [])
   return pauses.length > 0 ? { retryAfterMs: Math.min(...pauses) } : {}
-}
-
-function clientClosed(): GatewayError {
-  return new GatewayError(
-    "client_closed_request",
-    "the client closed the connection before the answer was sent",
-  )
 }

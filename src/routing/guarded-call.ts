@@ -50,8 +50,7 @@ export function guarded<C extends { readonly signal: AbortSignal }, R>({
       call.signal.removeEventListener("abort", abort)
       const elapsedMs = performance.now() - startMs
       duration.record(elapsedMs / 1000)
-      instance.called(elapsedMs)
-      instance.record(point, elapsedMs, failure)
+      instance.called(point, elapsedMs, failure)
     }
   }
 }

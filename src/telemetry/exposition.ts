@@ -28,20 +28,6 @@ const CONTENT_TYPES: Record<MetricsFormat, string> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 }
 
-/**
- * The whole of one process.
- * @param accept the scraper's Accept header
- * @param foreign metrics of others, whose names are not taken
- */
-export function renderMetrics(
-  store: MetricStore,
-  accept?: string | null,
-  foreign: readonly ForeignFamily[] = [],
-): Exposition {
-  const format = negotiateFormat(accept)
-  return joinFamilies([renderFamilies(store, { format, foreign })], format)
-}
-
 interface FamiliesOptions {
   readonly format: MetricsFormat
   /** Metrics of others, whose names are not taken. */

@@ -14,11 +14,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   config: BASE,
   telemetry: BASE,
   state: BASE,
-  plugin: [...BASE, "protocol", "telemetry", "state", "config/units.ts"],
+  source: [...BASE, "telemetry"],
+  plugin: [...BASE, "source", "protocol", "telemetry", "state", "config/units.ts"],
+  fleet: [...BASE, "telemetry", "plugin"],
   upstream: [...BASE, "protocol", "telemetry", "plugin/contract.ts"],
   routing: [...BASE, "protocol", "telemetry", "state", "plugin"],
   pipeline: [...BASE, "protocol", "telemetry", "state", "routing", "plugin"],
-  http: [...BASE, "protocol", "config", "telemetry", "state", "plugin", "routing", "pipeline"],
+  http: [...BASE, "protocol", "config", "telemetry", "state", "plugin", "fleet", "routing", "pipeline"],
 }
 
 const COMPOSERS = [
@@ -28,6 +30,9 @@ const COMPOSERS = [
   "plugin-host.ts",
   "plugin-worker.ts",
   "plugin-configurator.ts",
+  "plugin-reader.ts",
+  "plugin-settings.ts",
+  "providers.ts",
   "upstream-provider.ts",
   "cli",
   "testing",

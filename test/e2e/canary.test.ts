@@ -8,6 +8,7 @@ import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
 import { readStream } from "../support/streamed-reply.ts"
 import { answers, pausesMidway } from "../support/upstream-scripts.ts"
+import { versioned } from "../support/versioned-plugin.ts"
 import { waitFor } from "../support/wait.ts"
 
 let gateway: RunningGateway
@@ -176,23 +177,6 @@ test("a provider plugin is tried with its models: a request that it gets sees th
   expect((await post("rollback")).status).toBe(200)
   for (let count = 0; count < 10; count++) expect(await answersOf("only-2")).toStartWith("404")
 }, 20_000)
-
-/** Puts its number on every reply and every chunk. */
-function versioned(number: number): string {
-  return `import { definePlugin } from "leapgate/plugin"
-
-export default definePlugin({
-  name: "versioned",
-  version: "1.0.${number}",
-  type: "middleware",
-  setup: () => ({
-    beforeHandle(context) {
-      context.setHeader("x-version", "${number}")
-    },
-    hooks: { onChunk: ({ chunk }) => ({ ...chunk, by: ${number} }) },
-  }),
-})`
-}
 
 function provider(number: number): string {
   return `import { definePlugin } from "leapgate/plugin"

@@ -1,10 +1,10 @@
 /** Ten reloads a second while requests and streams are running: none may fail, none may be cut. */
 import { afterAll, beforeAll, expect, test } from "bun:test"
-import { postChat } from "../support/chat.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
-import { readWholeStream } from "../support/streamed-reply.ts"
+import { startTraffic } from "../support/traffic.ts"
 import { answers, speaksSlowly } from "../support/upstream-scripts.ts"
+import { versioned } from "../support/versioned-plugin.ts"
 
 const RELOADS = 200
 const PACE_MS = 100
@@ -34,30 +34,11 @@ afterAll(async () => {
 })
 
 test("200 reloads under load fail no request and cut no stream, and each request has one version", async () => {
-  let isOver = false
-  const failures: string[] = []
-  let plainAnswers = 0
-  let streams = 0
-
-  const plainCallers = Array.from({ length: 4 }, async () => {
-    while (!isOver) {
-      const response = await postChat(gateway.url, { model: "good" })
-      const text = await response.text()
-      const [before, after] = [response.headers.get("x-before"), response.headers.get("x-after")]
-      if (response.status !== 200 || !text.includes("fine") || before !== after) {
-        failures.push(`${response.status} ${before} ${after} ${text}`)
-      }
-      plainAnswers++
-    }
-  })
-  const streamCallers = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
-      const stream = await readWholeStream(await postChat(gateway.url, { model: "slow", stream: true }))
-      const isWhole = stream.text === WORDS.join("") && stream.isDone && stream.end === "clean"
-      const versions = new Set(stream.chunks.map((chunk) => chunk.by))
-      if (!isWhole || versions.size !== 1) failures.push(JSON.stringify(stream).slice(0, 500))
-      streams++
-    }
+  const traffic = startTraffic(gateway.url, {
+    plain: { model: "good", callers: 4 },
+    streamed: { model: "slow", callers: 8, words: WORDS },
+    isGood: ({ headers }) => headers.get("x-version") === headers.get("x-version-after"),
+    isGoodStream: ({ chunks }) => new Set(chunks.map((chunk) => chunk.by)).size === 1,
   })
 
   const startMs = performance.now()
@@ -71,33 +52,16 @@ test("200 reloads under load fail no request and cut no stream, and each request
     }
     elapsedMs = performance.now() - startMs
   } finally {
-    isOver = true
-    await Promise.all([...plainCallers, ...streamCallers])
+    await traffic.stop()
   }
 
   const info: unknown = await (await fetch(`${gateway.adminUrl}/plugins/versioned`)).json()
-  expect(failures).toEqual([])
+  expect(traffic.failures).toEqual([])
   const version = `1.0.${RELOADS}`
   expect(info).toMatchObject({ version, state: "active", error: null, generation: 1 + RELOADS })
-  expect(plainAnswers).toBeGreaterThan(100)
-  expect(streams).toBeGreaterThan(8)
+  expect(traffic.plainAnswers()).toBeGreaterThan(100)
+  expect(traffic.streams()).toBeGreaterThan(8)
   console.log(
-    `${plainAnswers} answers and ${streams} streams through ${RELOADS} reloads in ${(elapsedMs / 1000).toFixed(1)} s, none failed`,
+    `${traffic.plainAnswers()} answers and ${traffic.streams()} streams through ${RELOADS} reloads in ${(elapsedMs / 1000).toFixed(1)} s, none failed`,
   )
 }, 120_000)
-
-/** Puts its number on both ends of every reply, and on every chunk. */
-function versioned(number: number): string {
-  return `import { definePlugin } from "leapgate/plugin"
-
-export default definePlugin({
-  name: "versioned",
-  version: "1.0.${number}",
-  type: "middleware",
-  setup: () => ({
-    beforeHandle: (context) => context.setHeader("x-before", "${number}"),
-    afterHandle: (context) => context.setHeader("x-after", "${number}"),
-    hooks: { onChunk: ({ chunk }) => ({ ...chunk, by: ${number} }) },
-  }),
-})`
-}

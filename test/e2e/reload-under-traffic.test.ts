@@ -3,8 +3,10 @@ import { afterAll, beforeAll, expect, test } from "bun:test"
 import { postChat } from "../support/chat.ts"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
-import { readStream, readWholeStream } from "../support/streamed-reply.ts"
+import { readStream } from "../support/streamed-reply.ts"
+import { startTraffic } from "../support/traffic.ts"
 import { answers, pausesMidway, speaksSlowly } from "../support/upstream-scripts.ts"
+import { versioned } from "../support/versioned-plugin.ts"
 
 /** The last change switches the plugin on again. */
 const RELOADS = 26
@@ -30,26 +32,9 @@ afterAll(async () => {
 })
 
 test("requests and streams go on through reloads, edits, broken saves and switching off", async () => {
-  let isOver = false
-  const failures: string[] = []
-  let plainAnswers = 0
-  let streams = 0
-
-  const plainCallers = Array.from({ length: 6 }, async () => {
-    while (!isOver) {
-      const response = await postChat(gateway.url, { model: "good" })
-      const text = await response.text()
-      if (response.status !== 200 || !text.includes("fine")) failures.push(`${response.status} ${text}`)
-      plainAnswers++
-    }
-  })
-  const streamCallers = Array.from({ length: 6 }, async () => {
-    while (!isOver) {
-      const stream = await readWholeStream(await postChat(gateway.url, { model: "slow", stream: true }))
-      const isWhole = stream.text === WORDS.join("") && stream.isDone && stream.end === "clean"
-      if (!isWhole) failures.push(JSON.stringify(stream).slice(0, 500))
-      streams++
-    }
+  const traffic = startTraffic(gateway.url, {
+    plain: { model: "good", callers: 6 },
+    streamed: { model: "slow", callers: 6, words: WORDS },
   })
 
   try {
@@ -62,14 +47,15 @@ test("requests and streams go on through reloads, edits, broken saves and switch
       await Bun.sleep(80)
     }
   } finally {
-    isOver = true
-    await Promise.all([...plainCallers, ...streamCallers])
+    await traffic.stop()
   }
 
-  expect(failures).toEqual([])
-  expect(plainAnswers).toBeGreaterThan(50)
-  expect(streams).toBeGreaterThan(6)
-  console.log(`${plainAnswers} answers and ${streams} streams through ${RELOADS} changes, none failed`)
+  expect(traffic.failures).toEqual([])
+  expect(traffic.plainAnswers()).toBeGreaterThan(50)
+  expect(traffic.streams()).toBeGreaterThan(6)
+  console.log(
+    `${traffic.plainAnswers()} answers and ${traffic.streams()} streams through ${RELOADS} changes, none failed`,
+  )
 }, 30_000)
 
 test("an open stream ends with the version it began with, and a new one gets the new version", async () => {
@@ -89,21 +75,4 @@ test("an open stream ends with the version it began with, and a new one gets the
 
 function post(operation: string): Promise<Response> {
   return fetch(`${gateway.adminUrl}/plugins/versioned/${operation}`, { method: "POST" })
-}
-
-/** Puts its number on every reply and every chunk. */
-function versioned(number: number): string {
-  return `import { definePlugin } from "leapgate/plugin"
-
-export default definePlugin({
-  name: "versioned",
-  version: "1.0.${number}",
-  type: "middleware",
-  setup: () => ({
-    beforeHandle(context) {
-      context.setHeader("x-version", "${number}")
-    },
-    hooks: { onChunk: ({ chunk }) => ({ ...chunk, by: ${number} }) },
-  }),
-})`
 }

@@ -187,6 +187,16 @@ export default definePlugin({
 `
 }
 
+/** What it throws, or rejects with. */
+export async function failureOf(run: () => unknown): Promise<unknown> {
+  try {
+    await run()
+  } catch (thrown) {
+    return thrown
+  }
+  throw new Error("it did not fail")
+}
+
 /** Something that plugins wait for until the test opens it. Plugins see it through the global object they share. */
 export class Gate {
   /** What a plugin awaits, as source. */

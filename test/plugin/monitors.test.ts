@@ -2,8 +2,8 @@
 import { describe, expect, test } from "bun:test"
 import { GatewayError } from "../../src/errors.ts"
 import type { CallEvent, MonitoringEvent, ResponseEvent, TimedMetric } from "../../src/plugin/contract.ts"
-import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { parsePrometheusText } from "../../src/telemetry/prometheus-text.ts"
+import { renderMetrics } from "../support/render-metrics.ts"
 import { waitFor } from "../support/wait.ts"
 import { Gate, Harness, pluginText } from "./fixtures.ts"
 

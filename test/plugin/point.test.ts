@@ -6,7 +6,7 @@ import type { PluginSettings } from "../../src/plugin/instance.ts"
 import { CallContext } from "../../src/plugin/point.ts"
 import type { Snapshot } from "../../src/plugin/snapshot.ts"
 import { waitFor } from "../support/wait.ts"
-import { Harness } from "./fixtures.ts"
+import { failureOf, Harness } from "./fixtures.ts"
 
 const CONTEXT = {} as MiddlewareContext
 
@@ -25,15 +25,6 @@ async function middleware(beforeHandle: string, settings: Partial<PluginSettings
   if (point === undefined) throw new Error("the middleware is not bound")
   const failures = () => harness.log.filter(({ message }) => message === "a plugin failed")
   return { harness, failures, call: () => point.call(CONTEXT) }
-}
-
-async function failureOf(run: () => unknown): Promise<unknown> {
-  try {
-    await run()
-  } catch (thrown) {
-    return thrown
-  }
-  throw new Error("it did not fail")
 }
 
 describe("a call into a plugin", () => {

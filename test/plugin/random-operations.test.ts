@@ -108,14 +108,14 @@ test("whatever is asked for at the same time, what serves in the end is what was
       /** As a request would, which may meet the canary. */
       function call(name: Name, kind: "call" | "stumble"): void {
         const instance = harness.registry.current.pick().instances.find((other) => other.name === name)
-        instance?.called(1)
+        instance?.called("onRequest", 1)
         if (kind === "stumble") instance?.failed("it stumbled", "error")
       }
 
       /** Ends every probation: nothing is held any more. */
       async function proveAll(): Promise<void> {
         for (let count = 0; count < 3; count++) {
-          for (const name of NAMES) harness.registry.get(name)?.called(1)
+          for (const name of NAMES) harness.registry.get(name)?.called("onRequest", 1)
           await Promise.resolve()
         }
       }

@@ -331,7 +331,7 @@ describe("what is told about plugins", () => {
     harness.write("a.ts", pluginText({ name: "alpha" }))
     await harness.registry.loadAll()
     await harness.registry.reload("alpha")
-    harness.registry.get("alpha")?.called(1)
+    harness.registry.get("alpha")?.called("onRequest", 1)
     const valueIn = (name: string, ...labels: readonly string[]) => {
       const family = [...harness.metrics.families()].find((other) => other.name === name)
       const series = [...(family?.series.values() ?? [])].find(({ values }) => Bun.deepEquals(values, labels))

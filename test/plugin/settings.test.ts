@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test"
 import { isSameSetup } from "../../src/plugin/instance.ts"
-import { defaultProbation, pluginSettings } from "../../src/plugin-host.ts"
+import { defaultProbation, pluginSettings } from "../../src/plugin-settings.ts"
 import { faultLines, loadText } from "../support/config.ts"
 
 const settingsOf = (entry: string, more = "") =>

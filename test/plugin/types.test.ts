@@ -22,6 +22,7 @@ import {
   type MiddlewareAbilities,
   type MiddlewareContext,
   type MonitoringEvent,
+  matcher,
   type PluginDefinition,
   type PluginLoadEvent,
   type PluginLogger,
@@ -546,5 +547,15 @@ describe("what is right compiles", () => {
     expectTypeOf<CacheAbilities["get"]>().returns.toEqualTypeOf<
       Uint8Array | undefined | Promise<Uint8Array | undefined>
     >()
+  })
+})
+
+describe("matcher", () => {
+  test("takes patterns and gives a predicate of text", () => {
+    const served: readonly string[] = ["gpt-*"]
+    expectTypeOf(matcher(served)).toEqualTypeOf<(text: string) => boolean>()
+    // @ts-expect-error a list, for one pattern too
+    const single = () => matcher("gpt-*")
+    expectTypeOf(single).toBeFunction()
   })
 })

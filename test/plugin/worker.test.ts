@@ -15,7 +15,7 @@ import type {
 import type { PluginInstance, PluginSettings } from "../../src/plugin/instance.ts"
 import { CallContext } from "../../src/plugin/point.ts"
 import { waitFor } from "../support/wait.ts"
-import { Harness, pluginText } from "./fixtures.ts"
+import { failureOf, Harness, pluginText } from "./fixtures.ts"
 
 const harnesses: Harness[] = []
 
@@ -79,15 +79,6 @@ function point(harness: Harness, name: "beforeHandle" | "afterHandle" | "onError
   const found = bound?.[name]
   if (found === undefined) throw new Error(`there is no ${name}: ${harness.errorOf("subject")}`)
   return found as unknown as { call(...args: unknown[]): Promise<unknown> }
-}
-
-async function failureOf(run: () => unknown): Promise<unknown> {
-  try {
-    await run()
-  } catch (thrown) {
-    return thrown
-  }
-  throw new Error("it did not fail")
 }
 
 const THREAD = `const where = Bun.isMainThread ? "the gateway" : "a worker"`

@@ -2,9 +2,9 @@ import { expect, test } from "bun:test"
 import type { Candidate } from "../../src/routing/catalog.ts"
 import { HealthBook } from "../../src/routing/health.ts"
 import { configuredProvider, DEFAULT_TIMEOUTS } from "../../src/routing/provider.ts"
-import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
+import { renderMetrics } from "../support/render-metrics.ts"
 import { steppedClock } from "../support/stepped-clock.ts"
 
 function setUp() {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import fc from "fast-check"
-import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { METRICS, type MetricName, type MetricSpec } from "../../src/telemetry/metrics.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
+import { renderMetrics } from "../support/render-metrics.ts"
 import { type ExpositionFormat, parseExposition } from "./exposition-parser.ts"
 
 const OPEN_METRICS = "application/openmetrics-text; version=1.0.0"

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test"
-import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { startProcessMetrics } from "../../src/telemetry/process-metrics.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
+import { renderMetrics } from "../support/render-metrics.ts"
 import { waitFor } from "../support/wait.ts"
 import { parseExposition } from "./exposition-parser.ts"
 

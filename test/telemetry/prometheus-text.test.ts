@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
-import { renderMetrics } from "../../src/telemetry/exposition.ts"
 import { NameRegister } from "../../src/telemetry/foreign-metrics.ts"
 import { parsePrometheusText } from "../../src/telemetry/prometheus-text.ts"
 import { MetricStore } from "../../src/telemetry/store.ts"
+import { renderMetrics } from "../support/render-metrics.ts"
 import { parseExposition } from "./exposition-parser.ts"
 
 /** The example of the format's specification, with a whole histogram. */

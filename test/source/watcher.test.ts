@@ -2,10 +2,10 @@ import { expect, test } from "bun:test"
 import { renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { systemClock } from "../../src/clock.ts"
-import { createPluginWatcher, type PluginWatcher } from "../../src/plugin/watcher.ts"
+import { createPluginWatcher, type PluginWatcher } from "../../src/source/watcher.ts"
 import { createLogger } from "../../src/telemetry/logger.ts"
+import { Harness, pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 import { waitFor } from "../support/wait.ts"
-import { Harness, pluginText, temporaryDirectory } from "./fixtures.ts"
 
 const HOUR_MS = 3_600_000
 

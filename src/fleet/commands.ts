@@ -3,9 +3,9 @@
  * member of the union and a case below; what it changes for good belongs into `PluginRegistry.overrides` too. Each
  * may be run again where it was done, and may come to a process that has done it by itself: then it does nothing.
  */
-import type { CacheKeeper } from "./cache-keeper.ts"
-import type { PluginRegistry } from "./registry.ts"
-import type { ReleaseKey, Step } from "./release-key.ts"
+import type { CacheKeeper } from "../plugin/cache-keeper.ts"
+import type { PluginRegistry } from "../plugin/registry.ts"
+import type { ReleaseKey, Step } from "../plugin/release-key.ts"
 
 export type PluginCommand = { readonly name: string } & (
   | { readonly op: "enable" | "reload" }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { positionOf } from "../../src/plugin/source-position.ts"
+import { positionOf } from "../../src/source/source-position.ts"
 
 function errorWith(stack: string): Error {
   return Object.assign(new Error("boom"), { stack })

@@ -2,8 +2,8 @@
 import { expect, test } from "bun:test"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { PluginBuilder } from "../../src/plugin/build.ts"
-import { temporaryDirectory } from "./fixtures.ts"
+import { PluginBuilder } from "../../src/source/build.ts"
+import { temporaryDirectory } from "../plugin/fixtures.ts"
 
 type Files = Readonly<Record<string, string | Uint8Array>>
 

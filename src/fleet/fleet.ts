@@ -2,12 +2,13 @@
  * All processes that serve together, seen from one of them. Each has plugins of its own; an operation that one is
  * asked for, or comes to by itself, is done by the others too.
  */
+
+import type { Awaitable } from "../plugin/contract.ts"
+import type { Overrides } from "../plugin/roster.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import { type CommandServices, type PluginCommand, runCommand } from "./commands.ts"
 import { ConnectedFleet } from "./connected-fleet.ts"
-import type { Awaitable } from "./contract.ts"
 import type { Reading, Readings, Topic } from "./readings.ts"
-import type { Overrides } from "./roster.ts"
 
 export interface Fleet {
   /** Whether no other process serves with this one. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { containmentIn } from "../../src/plugin/containment.ts"
-import { Harness, pluginText, temporaryDirectory } from "./fixtures.ts"
+import { containmentIn } from "../../src/source/containment.ts"
+import { Harness, pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 
 /** Writes files into a folder that no plugin may take from; returns it. */
 function outsideWith(files: Readonly<Record<string, string>>): string {

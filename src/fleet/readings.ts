@@ -1,8 +1,9 @@
 /** What processes that serve together ask each other about. */
+
+import type { CacheReading } from "../plugin/cache-keeper.ts"
+import type { HookReading } from "../plugin/hook-stats.ts"
+import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { FamilyText, MetricsFormat } from "../telemetry/exposition.ts"
-import type { CacheReading } from "./cache-keeper.ts"
-import type { HookReading } from "./hook-stats.ts"
-import type { PluginInfo } from "./plugin-info.ts"
 
 /** By what it is about: what one process answers. */
 export interface Readings {

@@ -1,6 +1,6 @@
 /** What several processes know about the same plugins, as one. */
-import type { PluginState } from "./contract.ts"
-import type { PluginInfo, PluginMetricsInfo, ProcessInfo } from "./plugin-info.ts"
+import type { PluginState } from "../plugin/contract.ts"
+import type { PluginInfo, PluginMetricsInfo, ProcessInfo } from "../plugin/plugin-info.ts"
 import type { Reading } from "./readings.ts"
 
 type InfoReading = Reading<readonly PluginInfo[]>

@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test"
 import { statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { containmentIn } from "../../src/plugin/containment.ts"
-import { sha256Of } from "../../src/plugin/source-print.ts"
-import { createSourceReader, TICK_MS } from "../../src/plugin/source-reader.ts"
+import { containmentIn } from "../../src/source/containment.ts"
+import { sha256Of } from "../../src/source/source-print.ts"
+import { createSourceReader, TICK_MS } from "../../src/source/source-reader.ts"
+import { temporaryDirectory } from "../plugin/fixtures.ts"
 import { waitFor } from "../support/wait.ts"
-import { temporaryDirectory } from "./fixtures.ts"
 
 interface Race {
   readonly files: Readonly<Record<string, string>>

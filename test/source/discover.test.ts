@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test"
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
-import { discoverPlugins, pluginAt } from "../../src/plugin/discover.ts"
-import { temporaryDirectory } from "./fixtures.ts"
+import { discoverPlugins, pluginAt } from "../../src/source/discover.ts"
+import { temporaryDirectory } from "../plugin/fixtures.ts"
 
 function directoryWith(files: Readonly<Record<string, string>> | readonly string[]): string {
   const directory = temporaryDirectory()

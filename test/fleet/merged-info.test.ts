@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test"
-import { mergeInfo } from "../../src/plugin/merged-info.ts"
+import { mergeInfo } from "../../src/fleet/merged-info.ts"
 import type { PluginInfo } from "../../src/plugin/plugin-info.ts"
 
 const MORNING = "2026-11-22T08:00:00.000Z"

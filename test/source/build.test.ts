@@ -2,9 +2,9 @@ import { expect, test } from "bun:test"
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { GatewayError } from "../../src/errors.ts"
-import { PluginBuilder } from "../../src/plugin/build.ts"
-import { hashOf } from "../../src/plugin/source-print.ts"
-import { temporaryDirectory } from "./fixtures.ts"
+import { PluginBuilder } from "../../src/source/build.ts"
+import { hashOf } from "../../src/source/source-print.ts"
+import { temporaryDirectory } from "../plugin/fixtures.ts"
 
 function directoryWith(files: Readonly<Record<string, string>>): string {
   const directory = temporaryDirectory()

@@ -4,7 +4,7 @@ import { Breaker, type BreakerEntry, type BreakerSettings, breakerSettings } fro
 import type { PluginInstance } from "./instance.ts"
 import type { PluginMetrics } from "./plugin-metrics.ts"
 
-interface GuardOptions {
+interface FitOptions {
   readonly entry: BreakerEntry | undefined
   /** For plugins that say nothing of it. */
   readonly fallback: BreakerSettings | false
@@ -16,7 +16,7 @@ interface GuardOptions {
 }
 
 /** Gives an instance the breaker that its settings ask for. */
-export function guard(instance: PluginInstance, options: GuardOptions): void {
+export function fitBreaker(instance: PluginInstance, options: FitOptions): void {
   const { entry, fallback, clock, log, metrics, serves } = options
   const settings = breakerSettings(entry, fallback)
   if (settings === false) return

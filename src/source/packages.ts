@@ -6,7 +6,14 @@ import { readFile, realpath, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { GatewayError } from "../errors.ts"
 import { isInside } from "./containment.ts"
-import type { PluginPackage } from "./record.ts"
+
+/** The npm package that a plugin is, as `plugins.packages` asks for it. */
+export interface PluginPackage {
+  readonly name: string
+  readonly version: string
+  /** Why it cannot be loaded: it is not there, or another version is. */
+  readonly obstacle: GatewayError | undefined
+}
 
 export interface PackageSource {
   readonly package: PluginPackage

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { findPackage, parsePackage } from "../../src/plugin/packages.ts"
-import { Harness, pluginText as pluginSource, temporaryDirectory } from "./fixtures.ts"
+import { findPackage, parsePackage } from "../../src/source/packages.ts"
+import { Harness, pluginText as pluginSource, temporaryDirectory } from "../plugin/fixtures.ts"
 
 /** As packages are published: in JavaScript. */
 const pluginText = (text: Parameters<typeof pluginSource>[0]) =>

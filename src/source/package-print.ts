@@ -29,16 +29,26 @@ export async function printPackages(
 
 const FOLDER = "node_modules"
 
+/** The name of the package that a file belongs to; undefined where it belongs to none. */
+export function packageName(file: string): string | undefined {
+  const { segments, start, end } = placeOf(file)
+  return start === 0 ? undefined : segments.slice(start, end).join("/")
+}
+
 /** `…/node_modules/name`, or `…/node_modules/@scope/name`. */
 function packageRoot(file: string): string {
+  const { segments, end } = placeOf(file)
+  return segments.slice(0, end).join(sep)
+}
+
+function placeOf(file: string) {
   const segments = file.split(sep)
   const start = segments.lastIndexOf(FOLDER) + 1
-  return segments.slice(0, start + (segments[start]?.startsWith("@") ? 2 : 1)).join(sep)
+  return { segments, start, end: start + (segments[start]?.startsWith("@") ? 2 : 1) }
 }
 
 async function packageId(root: string): Promise<string> {
-  const segments = root.split(sep)
-  const name = segments.slice(segments.lastIndexOf(FOLDER) + 1).join("/")
+  const name = packageName(root) ?? root
   const version = await packageVersion(root)
   return version === undefined ? name : `${name}@${version}`
 }

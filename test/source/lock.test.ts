@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test"
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { differences, formatLock, type Lock, parseLock } from "../../src/plugin/lock.ts"
-import { Harness, pluginText, temporaryDirectory } from "./fixtures.ts"
+import { differences, formatLock, type Lock, parseLock } from "../../src/source/lock.ts"
+import { Harness, pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 
 const HASH = "a".repeat(64)
 const OTHER = "b".repeat(64)

@@ -1,0 +1,19 @@
+const INTERVAL_MS = 1000
+
+/** Lets one line of a kind through each second: what a plugin does all the time must not flood the log. */
+export class LogPace {
+  #loggedAtMs = Number.NEGATIVE_INFINITY
+  #suppressed = 0
+
+  /** @returns what belongs to the line, which is how many were held back since the last one; undefined to hold it back */
+  next(nowMs: number): { readonly suppressed?: number } | undefined {
+    if (nowMs - this.#loggedAtMs < INTERVAL_MS) {
+      this.#suppressed++
+      return undefined
+    }
+    const suppressed = this.#suppressed
+    this.#loggedAtMs = nowMs
+    this.#suppressed = 0
+    return suppressed > 0 ? { suppressed } : {}
+  }
+}
