@@ -4,7 +4,7 @@ import type { TObject } from "@sinclair/typebox"
 import { bundledPlugins } from "./bundled.ts"
 import { systemClock } from "./clock.ts"
 import type { LoadedConfig } from "./config/load.ts"
-import type { Config } from "./config/schema.ts"
+import { type Config, PROBATION } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import type { BreakerEntry, BreakerSettings } from "./plugin/breaker.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
@@ -34,7 +34,7 @@ interface PluginHostOptions {
   /** What `plugins.packages` says now. */
   packages(): readonly string[]
   /** Of plugins whose entry does not say. */
-  probation(): ProbationRule
+  probation(): ProbationRule | undefined
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onMetric(metric: Metric): void
@@ -86,7 +86,7 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   const { enabled, priority, config, dependencies, load_after: loadAfter, isolation, canary } = entry
   const { on_error: onError, timeout: timeoutMs, worker_memory: workerMemoryBytes } = entry
   const breaker = entry.breaker === undefined ? undefined : breakerEntryOf(entry.breaker)
-  const { calls, max_errors: maxErrors } = { ...plugins.probation, ...entry.probation }
+  const { calls, max_errors: maxErrors } = { ...(plugins.probation || PROBATION), ...entry.probation }
   const probation = entry.probation && { calls, maxErrors }
   return {
     enabled,
@@ -105,8 +105,8 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
 }
 
 /** What holds for plugins whose entry does not say. */
-export function defaultProbation({ plugins }: Config): ProbationRule {
-  return { calls: plugins.probation.calls, maxErrors: plugins.probation.max_errors }
+export function defaultProbation({ plugins: { probation } }: Config): ProbationRule | undefined {
+  return probation === false ? undefined : { calls: probation.calls, maxErrors: probation.max_errors }
 }
 
 /** Whether an auth plugin that serves now goes on to under another configuration. */
