@@ -130,7 +130,8 @@ export class Harness {
   #entry(name: string): PluginSettings | undefined {
     const entry = this.entries[name]
     if (entry === undefined) return undefined
-    return { enabled: true, config: {}, dependencies: [], timeoutMs: 5000, isolation: "inline", ...entry }
+    const plain = { enabled: true, config: {}, dependencies: [], loadAfter: [], timeoutMs: 5000 }
+    return { ...plain, isolation: "inline", ...entry }
   }
 }
 
