@@ -1,4 +1,5 @@
 /** The plugin administration of the guide: `/admin/plugins`. */
+import { GatewayError } from "../errors.ts"
 import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
@@ -49,9 +50,15 @@ export function adminApi(deps: HttpDeps) {
 
 /** Routes that are there for operators only. */
 export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
-  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
-    return authoriseAdmin(exchange, deps)
-  })
+  return ownRoutes(name)
+    .onBeforeHandle(function authorise({ exchange }) {
+      return authoriseAdmin(exchange, deps)
+    })
+    .onBeforeHandle(function refuseUnreadable({ exchange, params }) {
+      // Elysia gives null for what cannot be decoded, such as a lone `%`.
+      if (Object.values<unknown>(params ?? {}).every((param) => param !== null)) return
+      throw new GatewayError("not_found", `there is a stray % in the path ${exchange.path.slice(0, 200)}`)
+    })
 }
 
 /** What is known of a provider's health; null for plugins that are not checked. */
