@@ -8,4 +8,9 @@ if (needsSupervisor(args, process.env)) {
 }
 // Imported only now: the supervisor has to be quick.
 const { run } = await import("./cli/program.ts")
-process.exit(await run(args))
+const { unplannedExit } = await import("./cli/unplanned-exit.ts")
+const onExit = unplannedExit(args)
+process.on("exit", onExit)
+const code = await run(args)
+process.off("exit", onExit)
+process.exit(code)

@@ -28,7 +28,7 @@ interface PluginHostOptions {
   /** What `plugins.packages` says now. */
   packages(): readonly string[]
   /** Of plugins whose entry does not say. */
-  probation(): ProbationRule
+  probation(): ProbationRule | undefined
   onSwap(snapshot: Snapshot): void
   onEvent(event: PluginLoadEvent): void
   onTakenBack(plugin: string, step: Step, reason: string): void

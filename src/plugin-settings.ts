@@ -1,7 +1,7 @@
 /** What the configuration says about plugins, as the plugin host takes it. */
 import { resolve } from "node:path"
 import type { LoadedConfig } from "./config/load.ts"
-import type { Config } from "./config/schema.ts"
+import { type Config, PROBATION } from "./config/schema.ts"
 import type { BreakerEntry, BreakerSettings } from "./plugin/breaker.ts"
 import type { PluginSettings } from "./plugin/instance.ts"
 import type { PluginInfo } from "./plugin/plugin-info.ts"
@@ -19,7 +19,7 @@ export function pluginSettings({ plugins }: Config, name: string): PluginSetting
   const { enabled, priority, config, dependencies, load_after: loadAfter, isolation, canary } = entry
   const { on_error: onError, timeout: timeoutMs, worker_memory: workerMemoryBytes } = entry
   const breaker = entry.breaker === undefined ? undefined : breakerEntryOf(entry.breaker)
-  const { calls, max_errors: maxErrors } = { ...plugins.probation, ...entry.probation }
+  const { calls, max_errors: maxErrors } = { ...(plugins.probation || PROBATION), ...entry.probation }
   const probation = entry.probation && { calls, maxErrors }
   return {
     enabled,
@@ -51,8 +51,8 @@ export function keepsAuthPlugin(registry: PluginRegistry, next: Config): boolean
 }
 
 /** The probation of plugins whose entry does not say. */
-export function defaultProbation({ plugins }: Config): ProbationRule {
-  return { calls: plugins.probation.calls, maxErrors: plugins.probation.max_errors }
+export function defaultProbation({ plugins: { probation } }: Config): ProbationRule | undefined {
+  return probation === false ? undefined : { calls: probation.calls, maxErrors: probation.max_errors }
 }
 
 /** The breaker of plugins whose entry does not say. */

@@ -33,12 +33,21 @@ export function upstreamLimit(env: Terminal["env"]): Finding {
 const LOW_FILE_LIMIT = 8192
 
 export function fileLimit(): Finding {
-  // Bun raises its own limit as far as it may, and what it starts inherits that: the serving process too.
-  const { stdout } = Bun.spawnSync(["sh", "-c", "ulimit -n"])
-  const text = stdout.toString().trim()
+  const text = fileLimitText()
+  if (text === undefined)
+    return doubtful("how many files may be open at a time is not known: there is no `sh`")
   const sentence = `${text} files and connections may be open at a time`
   if (text === "unlimited" || Number(text) >= LOW_FILE_LIMIT) return good(sentence)
   return doubtful(`${sentence}: a request needs two; raise it with \`ulimit -n\` or LimitNOFILE`)
+}
+
+/** Bun raises its own limit as far as it may, and what it starts inherits that: the serving process too. */
+function fileLimitText(): string | undefined {
+  try {
+    return Bun.spawnSync(["sh", "-c", "ulimit -n"]).stdout.toString().trim()
+  } catch {
+    return undefined
+  }
 }
 
 /** The main address, and the admin API's own one. */

@@ -45,6 +45,7 @@ export async function newPlugin(
   for (const file of Object.keys(files)) out(`wrote ${join(directory, file)}`)
   for (const sentence of await bringTypes(directory)) out(sentence)
   out(nextSteps(name, path))
+  if (type === "auth") out(AUTH_NOTE)
   return 0
 }
 
@@ -63,6 +64,9 @@ function pluginFiles(templates: Files, type: PluginType, name: string): Files {
 
 /** The name of a metric has no dashes and no digit in front. */
 const metricName = (name: string): string => name.replaceAll("-", "_").replace(/^(?=\d)/, "_")
+
+const AUTH_NOTE =
+  "While an auth plugin is enabled, callers on this machine need a credential too. Until its settings are there, it knows none."
 
 function nextSteps(name: string, config: string | undefined): string {
   const flag = config === undefined ? "" : ` --config ${config}`

@@ -8,6 +8,7 @@ import { findPackage } from "../source/packages.ts"
 import { unlistPackage } from "./config-packages.ts"
 import { updateLock } from "./lock-file.ts"
 import { installedVersion, removePackage } from "./package-manager.ts"
+import { testsOf } from "./plugin-target.ts"
 import type { ConfigOption } from "./program.ts"
 import type { Terminal } from "./terminal.ts"
 
@@ -26,9 +27,9 @@ export async function removePlugin(
     : find(name, plugins, "name")
   const [packageName] = [...packages].find(([, file]) => file === plugin.source) ?? []
   const next = packageName === undefined ? loaded : await takePackage(loaded, packageName, terminal)
-  if (packageName === undefined) out(`removed ${await deleteFiles(loaded, plugin)}`)
+  if (packageName === undefined) for (const path of await deleteFiles(loaded, plugin)) out(`removed ${path}`)
   if (await updateLock(next, plugin.name)) out("updated plugins.lock")
-  if (next.config.plugins.configs[plugin.name] !== undefined) {
+  if (Object.hasOwn(next.config.plugins.configs, plugin.name)) {
     out(`its settings are left: plugins.configs.${plugin.name} in ${next.path ?? "the config"}`)
   }
   return 0
@@ -73,9 +74,13 @@ async function takePackage(loaded: LoadedConfig, name: string, terminal: Termina
   return next
 }
 
-async function deleteFiles(loaded: LoadedConfig, { source }: ListedPlugin): Promise<string> {
-  const plugins = await discoverPlugins(pluginDirectory(loaded))
-  const path = plugins.find(({ file }) => file === source)?.path ?? source
-  await rm(path, { recursive: true, force: true })
-  return path
+/** With the tests that lie beside a file: they would fail without it, and keep a new plugin from its name. */
+async function deleteFiles(loaded: LoadedConfig, { source }: ListedPlugin): Promise<readonly string[]> {
+  const directory = pluginDirectory(loaded)
+  const plugin = (await discoverPlugins(directory)).find(({ file }) => file === source)
+  const { path = source } = plugin ?? {}
+  const tests = plugin === undefined || path !== source ? [] : testsOf(plugin, directory)
+  const paths = [path, ...tests]
+  for (const each of paths) await rm(each, { recursive: true, force: true })
+  return paths
 }

@@ -52,7 +52,25 @@ export async function run(args: readonly string[], terminal: Terminal = systemTe
 
 function describe(thrown: unknown): string {
   if (thrown instanceof GatewayError) return `error: ${thrown.message}\ncode: ${thrown.code}`
+  if (isFileError(thrown)) {
+    const fix = FILE_FIXES[thrown.code]
+    return `error: ${thrown.message}${fix === undefined ? "" : `; ${fix}`}\ncode: ${thrown.code}`
+  }
   return `error: ${thrown instanceof Error ? (thrown.stack ?? messageOf(thrown)) : messageOf(thrown)}`
+}
+
+/** What the operating system says about a file is for the user: where in this program it was told helps nobody. */
+function isFileError(thrown: unknown): thrown is Error & { readonly code: string } {
+  if (!(thrown instanceof Error) || !("code" in thrown && "path" in thrown)) return false
+  return typeof thrown.code === "string" && /^E[A-Z]+$/.test(thrown.code)
+}
+
+const NOT_YOURS = "run this as a user who may write there"
+const FILE_FIXES: Readonly<Record<string, string>> = {
+  EACCES: NOT_YOURS,
+  EPERM: NOT_YOURS,
+  EROFS: "this file system is read-only",
+  ENOSPC: "make room on this disk",
 }
 
 function commandLine(terminal: Terminal, exitWith: (code: number) => void): Command {

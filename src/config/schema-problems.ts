@@ -110,16 +110,17 @@ function received(error: ValueError, uses: Uses): string {
   const kind = kindOf(error.value)
   if (Array.isArray(error.value) && error.value.length === 0) return ", got an empty list"
   if (kind === "mapping" || kind === "list") return `, got a ${kind}`
+  if (typeof error.value === "boolean") return `, got ${error.value}`
   const wantsScalar = !["Object", "Record", "Array"].includes(error.schema[Kind])
   if (!wantsScalar || isSecretPath(segmentsOf(error.path))) return `, got ${kind}`
   const shown = withoutUserinfo(JSON.stringify(error.value) ?? kind)
   return `, got ${shown.length > LONGEST_SHOWN ? `${shown.slice(0, LONGEST_SHOWN)}…` : shown}`
 }
 
-function kindOf(value: unknown): "mapping" | "list" | "text" | "a number" | "true or false" | "nothing" {
+function kindOf(value: unknown): "mapping" | "list" | "text" | "a number" | "nothing" {
   if (value === null || value === undefined) return "nothing"
   if (Array.isArray(value)) return "list"
   if (typeof value === "object") return "mapping"
   if (typeof value === "string") return "text"
-  return typeof value === "boolean" ? "true or false" : "a number"
+  return "a number"
 }

@@ -152,6 +152,9 @@ const BreakerEntrySchema = Type.Union(
   ],
   { description: "What is different for this plugin from plugins.breaker. false: it has none" },
 )
+/** Also what fills up a plugin's own entry where `plugins.probation` is false. */
+export const PROBATION = { calls: 50, max_errors: 2 }
+
 const ProbationCalls = (options: { default?: number } = {}) =>
   Type.Integer({
     minimum: 1,
@@ -248,12 +251,18 @@ const PluginsSchema = Type.Object(
       default: "250ms",
       description: "A plugin that keeps the event loop for longer is named in the log. 0ms: none is",
     }),
-    probation: Type.Object(
-      {
-        calls: ProbationCalls({ default: 50 }),
-        max_errors: ProbationErrors({ default: 2 }),
-      },
-      { ...strict, default: {} },
+    probation: Type.Union(
+      [
+        Type.Object(
+          {
+            calls: ProbationCalls({ default: PROBATION.calls }),
+            max_errors: ProbationErrors({ default: PROBATION.max_errors }),
+          },
+          strict,
+        ),
+        Type.Literal(false),
+      ],
+      { default: {}, description: "false: none, unless a plugin's own entry says so" },
     ),
     configs: Type.Record(Type.String(), PluginEntrySchema, { default: {} }),
   },

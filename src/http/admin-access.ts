@@ -14,9 +14,15 @@ import { ownRoutes } from "./routes.ts"
 
 /** Routes that are there for operators only. */
 export function adminRoutes<const N extends string>(name: N, deps: HttpDeps) {
-  return ownRoutes(name).onBeforeHandle(function authorise({ exchange }) {
-    return authoriseAdmin(exchange, deps)
-  })
+  return ownRoutes(name)
+    .onBeforeHandle(function authorise({ exchange }) {
+      return authoriseAdmin(exchange, deps)
+    })
+    .onBeforeHandle(function refuseUnreadable({ exchange, params }) {
+      // Elysia gives null for what cannot be decoded, such as a lone `%`.
+      if (Object.values<unknown>(params ?? {}).every((param) => param !== null)) return
+      throw new GatewayError("not_found", `there is a stray % in the path ${exchange.path.slice(0, 200)}`)
+    })
 }
 
 /**

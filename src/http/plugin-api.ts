@@ -30,11 +30,13 @@ interface Target {
   readonly endpoint: BoundEndpoint | undefined
 }
 
-/** Cut out of the path before anything in it is decoded: `..%2f` stays what it is, inside its plugin. */
+/**
+ * Cut out of the path, and nothing in it decoded: `..%2f` stays what it is, inside its plugin, and a name has one
+ * spelling, so that no other one gets around a middleware's `routes`.
+ */
 function targetOf({ path, view }: Exchange): Target {
-  const [encodedName = ""] = path.slice(PREFIX.length).split("/", 1)
-  const rest = path.slice(PREFIX.length + encodedName.length)
-  const name = decoded(encodedName)
+  const [name = ""] = path.slice(PREFIX.length).split("/", 1)
+  const rest = path.slice(PREFIX.length + name.length)
   return { name, path: rest === "" ? "/" : rest, endpoint: view.snapshot.endpoints.get(name) }
 }
 

@@ -31,6 +31,7 @@ export async function loadPlugin(record: PluginRecord, options: LoadOptions): Pr
   const { artefact, ...print } = await buildOf(record, options.builder).catch((thrown) => {
     // Which files it would be made of is not known, so every look at the directory tries it again.
     record.print = undefined
+    record.rejected = undefined
     throw thrown
   })
   options.signal.throwIfAborted()

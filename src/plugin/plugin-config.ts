@@ -128,7 +128,9 @@ const MAX_SHOWN = 60
 
 function gotOf({ value }: ValueError, path: string): string {
   if (value === undefined) return "but is missing"
-  if (SECRET.test(path)) return "got a value that is not shown"
+  // `max_tokens` is a count; a password may look like a number too.
+  const isCount = typeof value === "number" && path.endsWith("tokens")
+  if (SECRET.test(path) && !isCount) return "got a value that is not shown"
   const text = JSON.stringify(value) ?? typeof value
   return `got ${text.replace(/\/\/[^/@\s]+@/g, "//***@").slice(0, MAX_SHOWN)}`
 }

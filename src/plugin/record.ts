@@ -108,6 +108,8 @@ export class PluginRecord {
   manifest: PluginManifest | undefined
   /** The sources that were read last, whatever came of them; undefined where they have to be read again. */
   print: SourcePrint | undefined
+  /** The sources of the version that was taken back last: they stay out until they change. */
+  rejected: SourcePrint | undefined
   /** The settings of the last attempt to set it up. */
   settings: PluginSettings | undefined
   error: RecordedError | undefined
@@ -204,6 +206,7 @@ export class PluginRecord {
 
   /** What serves is older than what was tried. */
   rejectCanary(): void {
+    this.rejected = this.print ?? this.canary?.release.print
     this.dropCanary()
     if (this.release !== undefined) this.release = { ...this.release, isRecalled: true }
   }
@@ -241,7 +244,8 @@ export class PluginRecord {
   /** Whether its files have other content than when they were read, or it was not read yet. */
   async isChanged(): Promise<boolean> {
     if (this.definition !== undefined) return this.manifest === undefined
-    return this.print === undefined || (await hashOf(this.print.inputs)) !== this.print.hash
+    const known = this.print ?? (this.release?.isRecalled === true ? this.rejected : undefined)
+    return known === undefined || (await hashOf(known.inputs)) !== known.hash
   }
 }
 

@@ -243,6 +243,7 @@ export class Succession {
   #restore(record: PluginRecord, release: Release, instance: PluginInstance, reason: RollbackReason): void {
     const { stage, metrics, chronicle } = this.#options
     endProbation(record)
+    record.rejected = record.print ?? record.release?.print
     record.previous = undefined
     record.error = undefined
     stage.serve(record, { ...release, isRecalled: true }, instance)

@@ -161,16 +161,17 @@ function brokenRules(subject: Readonly<Record<string, unknown>>, rules: Rules): 
   })
 }
 
-const IDLE_MIDDLEWARE = "a middleware needs one of beforeHandle, afterHandle, onError or a hook"
+const IDLE_MIDDLEWARE = "a middleware needs one of beforeHandle, afterHandle, onError, fetch or a hook"
 
 function isCallable({
   beforeHandle,
   afterHandle,
   onError,
+  fetch,
   hooks,
 }: Readonly<Record<string, unknown>>): boolean {
   return (
-    [beforeHandle, afterHandle, onError].some(isFunction) ||
+    [beforeHandle, afterHandle, onError, fetch].some(isFunction) ||
     (isRecord(hooks) && Object.keys(hooks).length > 0)
   )
 }

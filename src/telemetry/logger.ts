@@ -10,7 +10,7 @@ export interface Logger {
   info(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
   error(message: string, fields?: LogFields): void
-  /** A logger that adds these fields to every line. */
+  /** A logger that adds these fields to every line. A line's own field of such a name gets a `_` at its end. */
   child(bindings: LogFields): Logger
 }
 
@@ -39,19 +39,19 @@ export function createLogger({ level, destination, redactor = createRedactor() }
     },
     destination === undefined ? standardError() : { write: destination },
   )
-  return { ...withBindings([]), setLevel }
+  return { ...withBindings({}), setLevel }
 
   function setLevel(next: LogLevel): void {
     core.level = next
   }
 
-  function withBindings(bindings: readonly LogFields[]): Logger {
+  function withBindings(bindings: LogFields): Logger {
     return {
       debug: (message, fields) => write("debug", message, fields),
       info: (message, fields) => write("info", message, fields),
       warn: (message, fields) => write("warn", message, fields),
       error: (message, fields) => write("error", message, fields),
-      child: (more) => withBindings([...bindings, more]),
+      child: (more) => withBindings({ ...bindings, ...more }),
     }
 
     function write(
@@ -63,19 +63,21 @@ export function createLogger({ level, destination, redactor = createRedactor() }
       // Without a prototype, so that a field called `__proto__` is a field.
       const line: Record<string, unknown> = Object.create(null)
       line.message = redactor.redactText(String(message))
-      for (const part of [...bindings, fields]) addFields(line, redactor.redact(part))
+      for (const part of [bindings, fields]) addFields(line, redactor.redact(part))
       core[level](line)
     }
   }
 }
 
-/** Keys of the line itself; a field of the same name would make it ambiguous. */
+/** Keys of the line itself; a field of the same name would make it ambiguous, as one of a binding's would. */
 const RESERVED = new Set(["level", "time", "message"])
 
 function addFields(line: Record<string, unknown>, fields: unknown): void {
   // What could not be read at all comes as a text that says so.
   const named = typeof fields === "object" && fields !== null ? fields : { fields }
-  for (const [key, value] of Object.entries(named)) line[RESERVED.has(key) ? `${key}_` : key] = value
+  for (const [key, value] of Object.entries(named)) {
+    line[RESERVED.has(key) || key in line ? `${key}_` : key] = value
+  }
 }
 
 const MAX_BUFFERED_BYTES = 2 ** 20

@@ -161,3 +161,16 @@ describe("providers", () => {
     expect(line("left out")).toBe('! config: provider "up" is left out: UP_KEY is not set')
   })
 })
+
+test("a machine without a shell is looked at all the same", async () => {
+  writeFileSync(join(cwd, "config.yaml"), ANY_PORT)
+  const program = join(import.meta.dir, "../../src/main.ts")
+  const { stdout } = Bun.spawn([process.execPath, program, "doctor"], {
+    cwd,
+    env: { PATH: cwd },
+    stderr: "ignore",
+  })
+  const out = await stdout.text()
+  expect(out).toContain("! how many files may be open at a time is not known")
+  expect(out).toContain("is valid")
+})

@@ -85,6 +85,14 @@ describe("plugin build", () => {
     expect(readFileSync(source, "utf8")).toBe(before)
   })
 
+  test("says where it may not write, and not where in the program that was noticed", async () => {
+    const author = newAuthor()
+    writePlugin(author)
+    const { exitCode, err } = await author.plugin("build", "greeter", "--out", "plugins")
+    expect(exitCode).toBe(1)
+    expect(err).toMatch(/^error: EISDIR: [^\n]+plugins'\ncode: EISDIR$/)
+  })
+
   test("refuses a plugin that needs more than one file", async () => {
     const author = newAuthor()
     author.write("plugins/data.bin", "x".repeat(10))

@@ -250,6 +250,17 @@ describe("plugin remove", () => {
     expect(readdirSync(join(cwd, "plugins"))).toEqual(["_shared.ts"])
   })
 
+  test("deletes the test beside a file, and no other plugin's", async () => {
+    for (const name of ["constructor", "constructor2"]) {
+      write(`plugins/${name}.ts`, pluginText({ name }))
+      write(`plugins/${name}.test.ts`, "")
+    }
+    expect((await plugin("remove", "constructor")).out).toBe(
+      `removed ${cwd}/plugins/constructor.ts\nremoved ${cwd}/plugins/constructor.test.ts`,
+    )
+    expect(readdirSync(join(cwd, "plugins")).sort()).toEqual(["constructor2.test.ts", "constructor2.ts"])
+  })
+
   test("deletes the whole folder of a plugin, and no more of a group", async () => {
     write("plugins/group/geo/package.json", `{ "main": "src/start.ts" }`)
     write("plugins/group/geo/src/start.ts", geo())

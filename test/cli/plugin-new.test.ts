@@ -23,6 +23,12 @@ describe("plugin new", () => {
     }
   })
 
+  test("says of an auth plugin that callers need a credential from then on", async () => {
+    const { out } = await newAuthor().plugin("new", "door", "--type", "auth")
+    expect(out).toContain("callers on this machine need a credential too")
+    expect((await newAuthor().plugin("new", "door", "--type", "router")).out).not.toContain("credential")
+  })
+
   test("writes into the plugin directory of the config", async () => {
     const author = newAuthor()
     author.write("here/gateway.yaml", "plugins: { directory: ../there }")

@@ -63,6 +63,7 @@ describe("what is wanted, in words", () => {
     ["models: { fast: [] }", "models.fast must be a list that is not empty, got an empty list"],
     ["models: { fast: x }", "models.fast must be a list that is not empty, got text"],
     ["server: [1]", "server must be a mapping, got a list"],
+    ["server: false", "server must be a mapping, got false"],
     ["- 1", "the file must be a mapping, got a list"],
     [
       provider("    models: [7]"),

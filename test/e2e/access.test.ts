@@ -238,6 +238,19 @@ describe("a strange Host", () => {
   })
 })
 
+test.each(["%", "%ff", "%/schema", "x/cache/%"])(
+  "the admin API finds nothing under %p, and does not fail",
+  async (name) => {
+    const reply = await sendRaw(local.port, rawRequest(`GET /admin/plugins/${name}`, [["host", "localhost"]]))
+    const other = await sendRaw(
+      local.port,
+      rawRequest(`DELETE /admin/plugins/${name}`, [["host", "localhost"]]),
+    )
+    expect([reply?.status, other?.status]).toEqual([expect.any(Number), expect.any(Number)])
+    expect([reply?.status, other?.status]).not.toContain(500)
+  },
+)
+
 describe("a middleware with routes", () => {
   const body = JSON.stringify({ model: "good", messages: [{ role: "user", content: "x" }] })
 

@@ -223,6 +223,16 @@ describe("the end of a canary", () => {
     expect(harness.registry.getInfo("alpha").canary).toBeNull()
   })
 
+  test("stands when the settings change, too", async () => {
+    await using trial = await tried()
+    const { harness } = trial
+    await harness.registry.rollback("alpha")
+    harness.entries.alpha = { priority: 70 }
+    await harness.registry.applyEntries()
+    await harness.registry.sync()
+    expect(harness.registry.getInfo("alpha")).toMatchObject({ version: "1.0.0", priority: 70, canary: null })
+  })
+
   test("comes by itself where it fails too often", async () => {
     await using trial = await tried(FAILS)
     const { harness, next } = trial

@@ -161,7 +161,7 @@ describe("a plugin that cannot be loaded", () => {
 
   test("because it declares middleware without being one is an error, not a crash", async () => {
     expect((await errorOf(pluginText({ name: "a", type: "middleware" }))).message).toContain(
-      "a middleware needs one of beforeHandle, afterHandle, onError or a hook",
+      "a middleware needs one of beforeHandle, afterHandle, onError, fetch or a hook",
     )
   })
 

@@ -107,6 +107,11 @@ describe("a configuration that is not valid", () => {
     expect(fault).toContain(`${key} must be an integer, got a value that is not shown`)
   })
 
+  test("shows a count, whatever its name", () => {
+    const config = Type.Object({ max_tokens: Type.Integer({ minimum: 1 }) })
+    expect(faultOf(config, { max_tokens: 0 })).toContain("max_tokens must be an integer ≥ 1, got 0")
+  })
+
   test("never shows the password in a URL", () => {
     const schema = Type.Object({ url: Type.String({ pattern: "^x" }) })
     expect(faultOf(schema, { url: "redis://user:hunter2@host" })).toContain('"redis://***@host"')

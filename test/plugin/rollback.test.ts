@@ -154,6 +154,20 @@ describe("a rollback on demand", () => {
     })
   })
 
+  test("stands when the settings change, too", async () => {
+    await using harness = await advanced()
+    await harness.registry.rollback("alpha")
+    for (const priority of [70, 80]) {
+      harness.entries.alpha = { priority }
+      await harness.registry.applyEntries()
+      await harness.registry.sync()
+      expect(harness.registry.getInfo("alpha")).toMatchObject({ version: "1.0.0", priority })
+    }
+    write(harness, "3.0.0")
+    await harness.registry.sync()
+    expect(harness.versionOf("alpha")).toBe("3.0.0")
+  })
+
   test("ends a load that is still under way: what was asked for last holds", async () => {
     await using harness = await advanced({ probation: RULE })
     using gate = new Gate()

@@ -20,6 +20,13 @@ test("a plugin has the probation of all, its own in parts or as a whole, or none
   })
 })
 
+test("probation may be off for all, and a plugin may have one all the same", () => {
+  const off = "probation: false,"
+  expect(defaultProbation(loadText(`plugins: { ${off} }`).config)).toBeUndefined()
+  expect(settingsOf("{}", off)?.probation).toBeUndefined()
+  expect(settingsOf("{ probation: { calls: 9 } }", off)?.probation).toEqual({ calls: 9, maxErrors: 2 })
+})
+
 test("a canary's share is a part of one", () => {
   expect(settingsOf("{ canary: 5% }")?.canary).toBe(0.05)
   expect(settingsOf("{}")?.canary).toBeUndefined()

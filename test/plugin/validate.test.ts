@@ -137,6 +137,7 @@ describe("the abilities", () => {
   test("of a middleware may not be empty", () => {
     expect(abilitiesFault("middleware", { priority: 3 })).toContain("a middleware needs one of")
     expect(abilitiesFault("middleware", { hooks: { onRequest() {} } })).toBe("no fault")
+    expect(abilitiesFault("middleware", { fetch: () => new Response() })).toBe("no fault")
   })
 
   test("that are misspelt are told the right one", () => {

@@ -33,10 +33,10 @@ describe("lines", () => {
     expect(lines[0]?.trimEnd()).not.toContain("\n")
   })
 
-  test("a child adds its fields, and the line's own win", () => {
+  test("a child adds its fields, and no line can take them for its own", () => {
     const { log, last, lines } = capture()
     log.child({ plugin: "a", part: "x" }).child({ part: "y" }).warn("careful", { plugin: "b" })
-    expect(last()).toMatchObject({ plugin: "b", part: "y" })
+    expect(last()).toMatchObject({ plugin: "a", part: "y", plugin_: "b" })
     expect(lines[0]?.match(/"plugin"/g)).toHaveLength(1)
   })
 
