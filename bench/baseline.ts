@@ -1,15 +1,18 @@
 /**
  * What does a request cost in the gateway, against a bare `Bun.serve` that parses the same JSON and forwards
  * it with `fetch`? CPU time of the serving process alone, by /proc; wall time and latency say too much about the
- * machine. Rounds of both sides alternate, so that a busy neighbour hits both.
+ * machine. Rounds of all sides alternate, so that a busy neighbour hits all of them.
  *
- *   bun bench/baseline.ts [--rounds 5] [--seconds 3]
+ *   bun bench/baseline.ts [--rounds 5] [--seconds 3] [--hooks 10] [--against ../another-checkout]
+ *
+ * With `--hooks`, a gateway with as many plugins stands beside it, each with an `onRequest` hook that does nothing. With
+ * `--against`, the same gateways of another checkout do, to see what a change costs.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { completion } from "../test/support/completions.ts"
+import { completion, streamedAnswer } from "../test/support/completions.ts"
 import { cpuMicroseconds, peakResidentBytes } from "../test/support/process.ts"
 import { waitFor } from "../test/support/wait.ts"
 
@@ -17,6 +20,13 @@ interface Side {
   readonly name: string
   readonly url: string
   readonly pid: number
+}
+
+interface Prompt {
+  readonly name: string
+  readonly bytes: number
+  readonly text: string
+  readonly stream?: boolean
 }
 
 interface Load {
@@ -34,17 +44,23 @@ const PROMPTS = [
   { name: "0.5 KB prose", bytes: 500, text: PROSE },
   { name: "50 KB prose", bytes: 50_000, text: PROSE },
   { name: "50 KB code", bytes: 50_000, text: CODE },
-] as const
-type Prompt = (typeof PROMPTS)[number]
+  { name: "0.5 KB prose, streamed", bytes: 500, text: PROSE, stream: true },
+] as const satisfies readonly Prompt[]
 const REPLY_BYTES = 1_000
+const REPLY_EVENTS = 50
 const SELF = resolve(import.meta.path)
-const MAIN = resolve(import.meta.dir, "../src/main.ts")
+const HERE = resolve(import.meta.dir, "..")
 /** Without it Bun lets 256 requests to providers through; the supervisor sets it, and here there is none. */
 const MANY_UPSTREAM_REQUESTS = { BUN_CONFIG_MAX_HTTP_REQUESTS: "65535" }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: "string", default: "5" }, seconds: { type: "string", default: "3" } },
+  options: {
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "3" },
+    hooks: { type: "string", default: "0" },
+    against: { type: "string" },
+  },
 })
 const [role, upstreamUrl = ""] = positionals
 if (role === "upstream") serveUpstream()
@@ -56,24 +72,30 @@ async function compare(rounds: number, seconds: number): Promise<void> {
   const processes: Bun.Subprocess[] = []
   try {
     const upstream = await start("upstream", [SELF, "upstream"])
-    const configFile = join(directory, "config.yaml")
-    await writeFile(configFile, JSON.stringify(gatewayConfig(upstream.url)))
-    const bare = await start("bare", [SELF, "bare", upstream.url])
-    const gateway = await start("gateway", [MAIN, "serve", "--no-supervisor", "--config", configFile])
+    const sides = [await start("bare", [SELF, "bare", upstream.url])]
+    for (const { name, checkout, hooks } of gateways()) {
+      const configFile = join(directory, name, "config.yaml")
+      await writePlugins(join(directory, name, "plugins"), hooks)
+      await writeFile(configFile, JSON.stringify(gatewayConfig(upstream.url)))
+      const main = join(checkout, "src/main.ts")
+      sides.push(await start(name, [main, "serve", "--no-supervisor", "--config", configFile]))
+    }
     for (const prompt of PROMPTS) {
-      const bodyFile = join(directory, `${prompt.name}.json`)
+      const bodyFile = join(directory, "body.json")
       await writeFile(bodyFile, requestBody(prompt))
       const load = { bodyFile, directory, seconds }
       // The first seconds are the compiler's.
-      for (const side of [bare, gateway]) await costOf(side, { ...load, seconds: 3 })
-      const costs = { bare: [] as number[], gateway: [] as number[] }
+      for (const side of sides) await costOf(side, { ...load, seconds: 3 })
+      const costs = new Map(sides.map((side) => [side, [] as number[]]))
       for (let round = 0; round < rounds; round++) {
-        costs.bare.push(await costOf(bare, load))
-        costs.gateway.push(await costOf(gateway, load))
+        for (const [side, samples] of costs) samples.push(await costOf(side, load))
       }
-      report(prompt, costs)
+      report(
+        prompt,
+        [...costs].map(([{ name }, samples]) => ({ name, samples })),
+      )
     }
-    for (const side of [bare, gateway]) {
+    for (const side of sides) {
       console.log(
         `peak resident memory, ${side.name}: ${(peakResidentBytes(side.pid) / 2 ** 20).toFixed(0)} MiB`,
       )
@@ -150,19 +172,27 @@ async function sendWithFetch({ url, bodyFile, seconds }: Load): Promise<number> 
   return requests
 }
 
-function report(prompt: Prompt, costs: { readonly bare: number[]; readonly gateway: number[] }): void {
-  const ratios = costs.gateway.map((cost, round) => cost / (costs.bare[round] ?? Number.NaN))
-  const spread = `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`
-  console.table([
-    {
-      prompt: prompt.name,
-      "bare µs": median(costs.bare).toFixed(1),
-      "gateway µs": median(costs.gateway).toFixed(1),
-      "gateway / bare": median(ratios).toFixed(2),
-      spread,
-      rounds: ratios.length,
-    },
-  ])
+interface Costs {
+  readonly name: string
+  readonly samples: readonly number[]
+}
+
+/** Each side against the first one, round by round. */
+function report(prompt: Prompt, costs: readonly Costs[]): void {
+  const bare = costs[0]?.samples ?? []
+  console.table(
+    costs.map(({ name, samples }) => {
+      const ratios = samples.map((cost, round) => cost / (bare[round] ?? Number.NaN))
+      return {
+        prompt: prompt.name,
+        side: name,
+        µs: median(samples).toFixed(1),
+        "/ bare": median(ratios).toFixed(2),
+        spread: `${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)}`,
+        rounds: ratios.length,
+      }
+    }),
+  )
 }
 
 function median(numbers: readonly number[]): number {
@@ -170,12 +200,43 @@ function median(numbers: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
-function requestBody({ bytes, text }: Prompt): string {
+function requestBody({ bytes, text, stream = false }: Prompt): string {
   return JSON.stringify({
     model: "bench",
     messages: [{ role: "user", content: text.repeat(Math.ceil(bytes / text.length)) }],
     temperature: 0.5,
+    stream,
   })
+}
+
+function gateways() {
+  const { against } = values
+  const hooks = Number(values.hooks)
+  const checkouts = [
+    { name: "gateway", checkout: HERE },
+    ...(against === undefined ? [] : [{ name: "other checkout", checkout: resolve(against) }]),
+  ]
+  return checkouts.flatMap(({ name, checkout }) => [
+    { name, checkout, hooks: 0 },
+    ...(hooks === 0 ? [] : [{ name: `${name}, ${hooks} hooks`, checkout, hooks }]),
+  ])
+}
+
+async function writePlugins(directory: string, count: number): Promise<void> {
+  await mkdir(directory, { recursive: true })
+  for (let number = 1; number <= count; number++) {
+    await writeFile(
+      join(directory, `bench-${number}.ts`),
+      `import { definePlugin } from "leapgate/plugin"
+export default definePlugin({
+  name: "bench-${number}",
+  version: "1.0.0",
+  type: "monitoring",
+  setup: () => ({ hooks: { onRequest() {} } }),
+})
+`,
+    )
+  }
 }
 
 function gatewayConfig(url: string) {
@@ -186,16 +247,29 @@ function gatewayConfig(url: string) {
 }
 
 function serveUpstream(): void {
-  const reply = JSON.stringify(completion("bench", "x".repeat(REPLY_BYTES - 250)))
+  const plain = JSON.stringify(completion("bench", "x".repeat(REPLY_BYTES - 250)))
+  const words = Array.from({ length: REPLY_EVENTS }, (_, number) => `word ${number} `)
+  const events = streamedAnswer("bench", words).map((event) => new TextEncoder().encode(event))
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     async fetch(request) {
-      await request.arrayBuffer()
-      return new Response(reply, { headers: { "content-type": "application/json" } })
+      const { stream } = (await request.json()) as { stream?: unknown }
+      if (stream !== true) return new Response(plain, { headers: { "content-type": "application/json" } })
+      return new Response(inTurns(events), {
+        headers: { "content-type": "text/event-stream" },
+      })
     },
   })
   console.log(`upstream on http://127.0.0.1:${server.port}`)
+}
+
+/** Events as they come over a network: a few at a time. */
+async function* inTurns(events: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const [index, event] of events.entries()) {
+    if (index % 5 === 0) await new Promise(setImmediate)
+    yield event
+  }
 }
 
 /** The least that a gateway in JavaScript has to do: read, parse, forward, read, answer. */
@@ -205,7 +279,7 @@ function serveBare(url: string): void {
     port: 0,
     async fetch(request) {
       const body = await request.text()
-      const { model } = JSON.parse(body) as { model?: unknown }
+      const { model, stream } = JSON.parse(body) as { model?: unknown; stream?: unknown }
       if (typeof model !== "string") return new Response("no model", { status: 400 })
       const reply = await fetch(`${url}/v1/chat/completions`, {
         method: "POST",
@@ -213,6 +287,9 @@ function serveBare(url: string): void {
         body,
         signal: request.signal,
       })
+      if (stream === true) {
+        return new Response(reply.body, { headers: { "content-type": "text/event-stream" } })
+      }
       return new Response(await reply.text(), {
         status: reply.status,
         headers: { "content-type": "application/json" },

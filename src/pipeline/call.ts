@@ -52,6 +52,8 @@ export interface CallInput {
   readonly startMs: number
 }
 
+const NO_METADATA = Object.freeze({})
+
 /** One LLM request on its way through: what came in, what was decided, what it took. */
 export class Call {
   /** As the client asked, or as an `onRequest` hook changed it. */
@@ -64,7 +66,7 @@ export class Call {
   attempts = 0
   /** Time spent waiting for providers until one answered. */
   upstreamMs = 0
-  metadata: Readonly<Record<string, unknown>> = Object.freeze({})
+  metadata: Readonly<Record<string, unknown>> = NO_METADATA
   readonly stream: boolean
   readonly startMs: number
   readonly #startTime: number

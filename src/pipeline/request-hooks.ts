@@ -1,5 +1,5 @@
 import type { RequestEvent } from "../plugin/contract.ts"
-import { CallContext } from "../plugin/point.ts"
+import { CallContext, isPromise } from "../plugin/point.ts"
 import type { Call } from "./call.ts"
 
 /**
@@ -10,15 +10,14 @@ export async function runRequestHooks(call: Call): Promise<void> {
   const { snapshot, headers, signal } = call.input
   for (const hook of snapshot.hooks.onRequest) {
     const { body } = call
-    const event = {
-      ...call.event(),
-      headers,
-      get request() {
-        return body.object()
-      },
+    // Defined afterwards: a spread beside a getter costs ten times as much.
+    const event = Object.defineProperty({ ...call.event(), headers }, "request", {
+      enumerable: true,
+      get: () => body.object(),
       // The operation of the call is that of its body.
-    } as RequestEvent
-    const change = await hook.call(event, new CallContext(signal))
+    }) as RequestEvent
+    const result = hook.call(event, new CallContext(signal))
+    const change = isPromise(result) ? await result : result
     if (change) call.change(change)
   }
 }

@@ -21,9 +21,6 @@ export function settleAnswered(call: Call, { response, usage }: AnsweredCall): v
   call.input.snapshot.observe("onResponse", () => {
     const event = {
       ...call.event(),
-      get response() {
-        return response?.()
-      },
       responseStatus: 200,
       durationMs,
       usage,
@@ -31,8 +28,10 @@ export function settleAnswered(call: Call, { response, usage }: AnsweredCall): v
       costUsd: undefined,
       cacheHit: call.cachedFrom !== undefined,
     }
+    // Defined afterwards: a spread beside a getter costs ten times as much.
+    Object.defineProperty(event, "response", { enumerable: true, get: () => response?.() })
     // The response is of the call's operation.
-    return event as ResponseEvent
+    return event as object as ResponseEvent
   })
   if (call.cachedFrom !== undefined) return
   call.input.snapshot.observe("onMetric", () => ({

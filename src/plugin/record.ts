@@ -104,8 +104,6 @@ export class PluginRecord {
   /** The instance of `previous`, out of service and alive. */
   held: PluginInstance | undefined
   canary: Canary | undefined
-  /** Of what serves now, or of what was read last where nothing serves. */
-  manifest: PluginManifest | undefined
   /** The sources that were read last, whatever came of them; undefined where they have to be read again. */
   print: SourcePrint | undefined
   /** The sources of the version that was taken back last: they stay out until they change. */
@@ -119,6 +117,9 @@ export class PluginRecord {
   isFileGone = false
   /** A directory plugin with the same name stands before this bundled one. */
   isShadowed = false
+  /** Told of the type of everything that was read as this plugin. */
+  onType: ((type: PluginType) => void) | undefined
+  #manifest: PluginManifest | undefined
   #candidate: Candidate | undefined
   #tasks = 0
   #wanted = new AbortController()
@@ -140,9 +141,19 @@ export class PluginRecord {
     return this.print?.inputs.map(({ file }) => file) ?? [this.source]
   }
 
+  /** Of what serves now, or of what was read last where nothing serves. */
+  get manifest(): PluginManifest | undefined {
+    return this.#manifest
+  }
+
+  set manifest(manifest: PluginManifest | undefined) {
+    this.#manifest = manifest
+    if (manifest !== undefined) this.onType?.(manifest.type)
+  }
+
   /** What the plugin will say about itself once everything that is under way is done. */
   get plannedManifest(): PluginManifest | undefined {
-    return this.#candidate?.manifest ?? this.manifest
+    return this.#candidate?.manifest ?? this.#manifest
   }
 
   /** The built files that may still be needed. */
@@ -158,6 +169,7 @@ export class PluginRecord {
   offer(candidate: Candidate): void {
     this.dropCandidate()
     this.#candidate = candidate
+    this.onType?.(candidate.manifest.type)
   }
 
   takeCandidate(): Candidate | undefined {

@@ -20,6 +20,8 @@ export interface Overrides {
 export class Roster {
   readonly #options: RosterOptions
   readonly #bySource = new Map<string, PluginRecord>()
+  /** Whatever was of a type at some time: the few that requests have to look at. */
+  readonly #byType = new Map<PluginType, Set<PluginRecord>>()
   readonly #owners = new Map<string, PluginRecord>()
   /** Names of plugins that are being set up. */
   readonly #reserved = new Map<string, PluginRecord>()
@@ -44,6 +46,8 @@ export class Roster {
 
   add(record: PluginRecord): PluginRecord {
     this.#bySource.set(record.source, record)
+    record.onType = (type) => this.#ofType(type).add(record)
+    if (record.manifest !== undefined) record.onType(record.manifest.type)
     return record
   }
 
@@ -51,6 +55,14 @@ export class Roster {
     this.release(record)
     if (this.#owners.get(record.name) === record) this.#owners.delete(record.name)
     if (this.has(record)) this.#bySource.delete(record.source)
+    for (const records of this.#byType.values()) records.delete(record)
+    record.onType = undefined
+  }
+
+  #ofType(type: PluginType): Set<PluginRecord> {
+    const records = this.#byType.get(type) ?? new Set()
+    this.#byType.set(type, records)
+    return records
   }
 
   /** The plugin that has this name; else a broken one whose file is called so. */
@@ -132,11 +144,12 @@ export class Roster {
 
   /**
    * Whether the gateway is meant to have a plugin of this type, active or not. One that was switched off for failing
-   * counts: it was not the operator who wanted to do without it. Asked by requests, so it makes nothing.
+   * counts: it was not the operator who wanted to do without it. Asked by requests: what is of another type costs
+   * nothing, however much of it there is.
    */
   wants(type: PluginType): boolean {
-    for (const record of this.#bySource.values()) {
-      if (record.plannedManifest?.type !== type || record.isShadowed) continue
+    for (const record of this.#byType.get(type) ?? NONE) {
+      if (record.plannedManifest?.type !== type || record.isShadowed || !this.has(record)) continue
       if (record.error?.code === "plugin_failed" || this.isEnabled(record)) return true
     }
     return false
@@ -257,6 +270,8 @@ export class Roster {
     })
   }
 }
+
+const NONE: ReadonlySet<PluginRecord> = new Set()
 
 /** The gateway's own copy of a plugin, for which any other of the same name stands in. */
 function isSpare({ definition }: PluginRecord): boolean {
