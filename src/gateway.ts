@@ -3,10 +3,9 @@ import { systemClock } from "./clock.ts"
 import type { JsonObject } from "./config/edit.ts"
 import type { LoadedConfig } from "./config/load.ts"
 import { needsRestart } from "./config/needs-restart.ts"
-import type { Config } from "./config/schema.ts"
 import { messageOf } from "./errors.ts"
 import { createFleet, type Peers } from "./fleet/fleet.ts"
-import type { Readings, Topic } from "./fleet/readings.ts"
+import { createReader } from "./fleet/own-readings.ts"
 import { openListeners } from "./http/listeners.ts"
 import type { Listener, Sharing } from "./http/server.ts"
 import { compileSettings, refuseOpenBind } from "./http/settings.ts"
@@ -14,27 +13,23 @@ import { createCanaryViews, type View } from "./http/view.ts"
 import { CallMetrics } from "./pipeline/call-metrics.ts"
 import { CacheKeeper } from "./plugin/cache-keeper.ts"
 import type { CallRecorder } from "./plugin/call-recorder.ts"
-import type { Awaitable, CacheEvent } from "./plugin/contract.ts"
-import { readHooks } from "./plugin/hook-stats.ts"
+import type { CacheEvent } from "./plugin/contract.ts"
 import type { PluginInstance } from "./plugin/instance.ts"
 import { createLimiter } from "./plugin/limiter.ts"
-import { exportedFamilies } from "./plugin/metric-exports.ts"
 import { PointBook } from "./plugin/point.ts"
 import type { PluginRegistry } from "./plugin/registry.ts"
 import type { Overrides } from "./plugin/roster.ts"
 import type { Snapshot } from "./plugin/snapshot.ts"
 import { Watchdog } from "./plugin/watchdog.ts"
 import { type ConfigFile, createConfigurator } from "./plugin-configurator.ts"
+import { PluginDirectory } from "./plugin-directory.ts"
 import { createPluginHost } from "./plugin-host.ts"
-import { defaultProbation, keepsAuthPlugin, pluginDirectory, pluginSettings } from "./plugin-settings.ts"
-import { closest } from "./protocol/similar.ts"
+import { defaultProbation, keepsAuthPlugin, pluginSettings } from "./plugin-settings.ts"
 import { Providers } from "./providers.ts"
 import { Catalog } from "./routing/catalog.ts"
 import { HealthBook } from "./routing/health.ts"
 import { LatencyBook } from "./routing/latency.ts"
 import { ProviderWatch } from "./routing/provider-watch.ts"
-import { createPluginWatcher, type PluginWatcher } from "./source/watcher.ts"
-import { type MetricsFormat, renderFamilies } from "./telemetry/exposition.ts"
 import type { RootLogger } from "./telemetry/logger.ts"
 import { startProcessMetrics } from "./telemetry/process-metrics.ts"
 import { MetricStore } from "./telemetry/store.ts"
@@ -101,9 +96,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   let settings = compileSettings(config)
   let isReady = false
   let listeners: readonly Listener[] = []
-  let watcher: PluginWatcher | undefined
-  /** Whether the directory's plugins and packages are loaded at all. */
-  let followsDirectory = false
 
   const watchdog = new Watchdog({
     clock,
@@ -144,6 +136,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     onMetric: (metric) => view.snapshot.observe("onMetric", () => metric),
     onCacheEvent: cacheEvent,
   })
+  const directory = new PluginDirectory({ loaded: options.loaded, registry, clock, log })
   const caches = new CacheKeeper({ registry, clock, onCacheEvent: cacheEvent })
   const fleet = createFleet(
     {
@@ -155,11 +148,11 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       },
       log,
       keep: (overrides) => membership?.keep(overrides),
-      read,
+      read: createReader({ registry, caches, points, metrics, label: labelOf(membership) }),
       catchUp: async () => {
         // Who watches the file says what is wrong with it.
         await inTurn(() => followFile("another process may have seen it change")).catch(() => {})
-        if (watcher !== undefined) await registry.sync()
+        if (directory.isWatched) await registry.sync()
       },
     },
     membership?.peers,
@@ -212,7 +205,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function start(): Promise<void> {
     if (membership?.overrides !== undefined) registry.adopt(membership.overrides)
-    await loadPlugins()
+    await directory.load()
     await fleet.join()
     try {
       refuseOpenBind(config, registry.current.auths.length > 0)
@@ -224,30 +217,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
     isReady = true
     if (config.providers.length === 0) void findOllama()
-  }
-
-  async function loadPlugins(): Promise<void> {
-    const { enabled, auto_load: autoLoad, hot_reload: hotReload } = config.plugins
-    if (!enabled) return
-    followsDirectory = autoLoad
-    const { active, failed } = await (autoLoad ? registry.loadAll() : registry.loadBundled())
-    log.info("plugins loaded", { active, failed: failed.map(({ name }) => name) })
-    warnOfUnknownNames(config)
-    if (!autoLoad || !hotReload) return
-    const directory = pluginDirectory(options.loaded)
-    const rescanIntervalMs = config.plugins.reload_interval
-    watcher = createPluginWatcher({ directory, clock, log, rescanIntervalMs, sync: () => registry.sync() })
-    // Nobody has to wait until changes are seen.
-    void watcher.start()
-  }
-
-  function warnOfUnknownNames({ plugins }: Config): void {
-    const known = registry.list().map(({ name }) => name)
-    for (const name of Object.keys(plugins.configs).filter((configured) => !known.includes(configured))) {
-      const [meant] = closest(name, known)
-      const hint = meant === undefined ? "" : `; did you mean "${meant}"?`
-      log.warn(`plugins.configs.${name}: there is no such plugin${hint}`)
-    }
   }
 
   async function applyConfig(reason: string): Promise<void> {
@@ -265,7 +234,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
       settings = compileSettings({ ...config, server: { ...config.server, host: bound.host } })
       show(registry.current)
       await registry.applyEntries()
-      if (followsDirectory && !Bun.deepEquals(packages, config.plugins.packages)) await registry.sync()
+      if (directory.isLoaded && !Bun.deepEquals(packages, config.plugins.packages)) await registry.sync()
       fleet.keep()
       metrics.counter("gateway.config.reloads", { outcome: "success" }).add()
       log.info("configuration reloaded", { reason })
@@ -292,7 +261,7 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
   async function stop({ drainMs = config.server.drain_timeout } = {}): Promise<void> {
     isReady = false
     const deadline = clock.sleep(drainMs, lifetime.signal).catch(() => {})
-    await watcher?.stop()
+    await directory.stop()
     await Promise.race([Promise.all(listeners.map((listener) => listener.drain())), deadline])
     lifetime.abort()
     await Promise.all(listeners.map((listener) => listener.close()))
@@ -319,32 +288,6 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
     }
   }
 
-  function read<T extends Topic>(topic: T): Awaitable<Readings[T["about"]]>
-  function read(topic: Topic): Awaitable<Readings[Topic["about"]]> {
-    switch (topic.about) {
-      case "plugins":
-        return registry.list()
-      case "hooks":
-        return readHooks(points, registry.current)
-      case "metrics":
-        return readMetrics(topic.format)
-      case "cache":
-        return caches.read(topic.name).catch(() => null)
-    }
-  }
-
-  async function readMetrics(format: MetricsFormat): Promise<Readings["metrics"]> {
-    const { snapshot } = view
-    snapshot.retain()
-    try {
-      const foreign = await exportedFamilies(snapshot.monitors.exporters)
-      const label = membership?.peers === undefined ? "" : `process="${membership.number}"`
-      return renderFamilies(metrics, { format, foreign, label })
-    } finally {
-      snapshot.release()
-    }
-  }
-
   /** Serves new requests by this snapshot, and by the configuration and the models of now. */
   function show(snapshot: Snapshot): void {
     view = compileView(snapshot)
@@ -368,4 +311,9 @@ export async function createGateway(options: GatewayOptions): Promise<Gateway> {
 function sharingOf(membership: Membership | undefined): Sharing {
   if (membership?.peers === undefined) return "none"
   return membership.isFurther ? "further" : "first"
+}
+
+/** What tells the series of processes that serve together apart. */
+function labelOf(membership: Membership | undefined): string {
+  return membership?.peers === undefined ? "" : `process="${membership.number}"`
 }

@@ -1,5 +1,4 @@
 /** What processes that serve together ask each other about. */
-
 import type { CacheReading } from "../plugin/cache-keeper.ts"
 import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"

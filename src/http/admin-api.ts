@@ -3,7 +3,6 @@ import type { HookReading } from "../plugin/hook-stats.ts"
 import type { PluginInfo } from "../plugin/plugin-info.ts"
 import type { PointStats } from "../plugin/point.ts"
 import { adminRoutes } from "./admin-access.ts"
-import { cacheAdmin } from "./cache-admin.ts"
 import type { HttpDeps } from "./deps.ts"
 import { gatherHooks, gatherPlugin, gatherPlugins } from "./gathered.ts"
 import { jsonReply } from "./reply.ts"
@@ -43,7 +42,6 @@ export function adminApi(deps: HttpDeps) {
       await fleet.run({ op: "promote", name, to: registry.promotable(name) })
       return jsonReply({ message: "plugin promoted", name, version: registry.getInfo(name).version })
     })
-    .use(cacheAdmin(deps))
 }
 
 /** What is known of a provider's health; null for plugins that are not checked. */

@@ -5,6 +5,7 @@
 import { Elysia } from "elysia"
 import { GatewayError, toGatewayError } from "../errors.ts"
 import { adminApi } from "./admin-api.ts"
+import { cacheAdmin } from "./cache-admin.ts"
 import { clientApi } from "./client-api.ts"
 import type { HttpDeps } from "./deps.ts"
 import { Exchange, requestIdOf } from "./exchange.ts"
@@ -36,7 +37,8 @@ export function createApp(surface: Surface, deps: HttpDeps) {
     })
     .use(operations(deps))
   if (surface !== "admin") app.use(clientApi(deps)).use(pluginApi(deps))
-  if (surface !== "client") app.use(adminApi(deps)).use(pluginConfigApi(deps)).use(metricsApi(deps))
+  if (surface !== "client")
+    app.use(adminApi(deps)).use(pluginConfigApi(deps)).use(cacheAdmin(deps)).use(metricsApi(deps))
 
   const methodsOf = routeTable(app.routes)
   return app.compile()

@@ -1,14 +1,13 @@
 /** What operators do with the content of a cache plugin, in all processes. */
-import { Elysia } from "elysia"
 import type { PluginCommand } from "../fleet/commands.ts"
 import { type CacheReading, sumStats } from "../plugin/cache-keeper.ts"
 import type { CacheStats } from "../plugin/contract.ts"
+import { adminRoutes } from "./admin-access.ts"
 import type { HttpDeps } from "./deps.ts"
 import { jsonReply } from "./reply.ts"
 
-/** Must be used by an instance that authorises: its hooks are those of these routes. */
 export function cacheAdmin(deps: HttpDeps) {
-  return new Elysia({ name: "cache-admin" })
+  return adminRoutes("cache-admin", deps)
     .get("/admin/plugins/:name/cache", async ({ params: { name } }) => {
       const { stats, isDistributed } = await readEverywhere(deps, name)
       return jsonReply({ plugin: name, stats: statsBody(stats), distributed: isDistributed })

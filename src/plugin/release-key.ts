@@ -1,5 +1,4 @@
 /** Says which version of a plugin is meant, as plain data: alike in every process that has the same files. */
-
 import { sha256Of } from "../source/source-print.ts"
 import { setupPart } from "./instance.ts"
 import { isSameCode, type Release } from "./record.ts"

@@ -27,6 +27,7 @@ const COMPOSERS = [
   "gateway.ts",
   "main.ts",
   "bundled.ts",
+  "plugin-directory.ts",
   "plugin-host.ts",
   "plugin-worker.ts",
   "plugin-configurator.ts",

@@ -130,7 +130,25 @@ describe("the admin API with a token", () => {
     const posted = await fetch(`${locked.adminUrl}/plugins/none/disable`, { method: "POST", headers })
     expect(posted.status).toBe(401)
   })
+
+  test("refuses nothing on every route that there is", async () => {
+    const { paths } = (await (await fetch(`${locked.url}/openapi.json`)).json()) as Description
+    const routes = Object.entries(paths)
+      .filter(([path]) => path.startsWith("/admin/"))
+      .flatMap(([path, methods]) =>
+        Object.keys(methods).map((method) => [method.toUpperCase(), path] as const),
+      )
+    expect(routes.length).toBeGreaterThan(10)
+    for (const [method, path] of routes) {
+      const { status } = await fetch(locked.url + path.replaceAll(/[{}]/g, ""), { method })
+      expect(`${method} ${path} ${status}`).toBe(`${method} ${path} 401`)
+    }
+  })
 })
+
+interface Description {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+}
 
 describe("the admin API without a token", () => {
   test("answers loopback callers", async () => {
