@@ -110,6 +110,16 @@ async function nextTickOf(number: number): Promise<void> {
   await waitFor("the last timer to fire", () => ticking.has(number))
 }
 
+/** On a busy machine what was superseded last may still be on its way out. What stays for ever is still seen. */
+async function untilSettled(last: number): Promise<void> {
+  const expected = mode === "probation" ? 2 : 1
+  for (let attempt = 0; attempt < 20; attempt++) {
+    ticking.clear()
+    for (let round = 0; round < 3; round++) await nextTickOf(last)
+    if (ticking.size <= expected) return
+  }
+}
+
 async function report(): Promise<LoopReport> {
   const last = WARM_UP + Number(reloads)
   await registry.loadAll()
@@ -117,12 +127,12 @@ async function report(): Promise<LoopReport> {
   const before = residentMb()
   for (let number = WARM_UP + 1; number <= last; number++) await reload(number)
   const growthMb = residentMb() - before
-  ticking.clear()
-  for (let round = 0; round < 3; round++) await nextTickOf(last)
+  await untilSettled(last)
   const listening: number[] = []
   for (const port of ports) {
     const number = await answersAt(port)
-    if (number !== undefined) listening.push(number)
+    // Another program may have got a port that was given back.
+    if (Number.isInteger(number)) listening.push(Number(number))
   }
   const version = registry.get("big")?.version
   return { version, growthMb, ticking: [...ticking].sort(), listening: listening.sort() }
