@@ -8,9 +8,6 @@ if (needsSupervisor(args, process.env)) {
 }
 // Imported only now: the supervisor has to be quick.
 const { run } = await import("./cli/program.ts")
-const { unplannedExit } = await import("./cli/unplanned-exit.ts")
-const onExit = unplannedExit(args)
-process.on("exit", onExit)
-const code = await run(args)
-process.off("exit", onExit)
-process.exit(code)
+const { exit, reserveExit } = await import("./cli/exit.ts")
+reserveExit()
+exit(await run(args))

@@ -10,6 +10,7 @@ import { createGateway, type Gateway } from "../gateway.ts"
 import type { Overrides } from "../plugin/roster.ts"
 import { createLogger, type Logger, type RootLogger } from "../telemetry/logger.ts"
 import { createRedactor, type Redactor } from "../telemetry/redact.ts"
+import { exit } from "./exit.ts"
 import type { Plan } from "./messages.ts"
 import type { ConfigOption } from "./program.ts"
 import { followStopSignals } from "./stop-signals.ts"
@@ -127,7 +128,7 @@ function untilStopped(): PromiseWithResolvers<string> {
   const stopped = Promise.withResolvers<string>()
   followStopSignals({
     first: stopped.resolve,
-    again: (signal) => process.exit(128 + constants.signals[signal]),
+    again: (signal) => exit(128 + constants.signals[signal]),
   })
   return stopped
 }
