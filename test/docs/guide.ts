@@ -1,5 +1,5 @@
 /** The plugins of the guide, taken from the page as it stands, in real gateways. */
-import { afterEach } from "bun:test"
+import { onTestFinished } from "bun:test"
 import { type RunningGateway, startGateway } from "../support/gateway.ts"
 import { type HostileUpstream, startHostileUpstream } from "../support/hostile-upstream.ts"
 import { fileNameOf, readPage } from "./page.ts"
@@ -16,12 +16,14 @@ export const files: ReadonlyMap<string, string> = new Map(
 
 const closers: (() => unknown)[] = []
 
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close()
-})
-
-/** Does this when the test is over, the last one first. */
+/** Does this when the test that asks for it is over, the last one first. */
 export function afterTest(close: () => unknown): void {
+  // Here and not once for the file: `afterEach` would hold for the first of the test files that import this one.
+  if (closers.length === 0) {
+    onTestFinished(async () => {
+      for (const one of closers.splice(0).reverse()) await one()
+    })
+  }
   closers.push(close)
 }
 
