@@ -92,10 +92,11 @@ export default definePlugin({
     async function deliver(events: readonly WebhookEvent[]): Promise<void> {
       const body = JSON.stringify({ events })
       for (let attempt = 0; ; attempt++) {
+        // While the plugin is going there is no time for pauses: one try that begins then is the last.
+        const isLast = isClosing || attempt >= config.retries
         const failure = await post(body)
         if (failure === undefined) return
-        // While the plugin is going, there is no time for pauses.
-        if (failure.isFinal || attempt >= config.retries || isClosing) {
+        if (failure.isFinal || isLast) {
           dropped(events.length, "undeliverable")
           log.warn("events could not be delivered", { events: events.length, reason: failure.reason })
           return
