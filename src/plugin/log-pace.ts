@@ -1,13 +1,18 @@
-const INTERVAL_MS = 1000
+const DEFAULT_INTERVAL_MS = 1000
 
-/** Lets one line of a kind through each second: what a plugin does all the time must not flood the log. */
+/** Lets one line of a kind through in each interval: what a plugin does all the time must not flood the log. */
 export class LogPace {
+  readonly #intervalMs: number
   #loggedAtMs = Number.NEGATIVE_INFINITY
   #suppressed = 0
 
+  constructor(intervalMs = DEFAULT_INTERVAL_MS) {
+    this.#intervalMs = intervalMs
+  }
+
   /** @returns what belongs to the line, which is how many were held back since the last one; undefined to hold it back */
   next(nowMs: number): { readonly suppressed?: number } | undefined {
-    if (nowMs - this.#loggedAtMs < INTERVAL_MS) {
+    if (nowMs - this.#loggedAtMs < this.#intervalMs) {
       this.#suppressed++
       return undefined
     }

@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts"
 import { GatewayError, messageOf } from "../errors.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { Histogram, MetricStore } from "../telemetry/store.ts"
+import { callTimeout, isCallTimeout } from "./call-timeout.ts"
 import type { Awaitable, HookContext } from "./contract.ts"
 import type { PluginInstance } from "./instance.ts"
 import { LogPace } from "./log-pace.ts"
@@ -195,7 +196,7 @@ export class PluginPoint<A extends unknown[], R> {
       return watched.leftMs - startMs
     }
     const cancel = this.#deps.clock.after(timeoutMs, () => {
-      const error = this.#timeout(timeoutMs)
+      const error = callTimeout({ plugin: this.instance.name, what: this.name, limitMs: timeoutMs })
       abort?.abortAtDeadline(error)
       cut.reject(error)
     })
@@ -209,13 +210,6 @@ export class PluginPoint<A extends unknown[], R> {
       cancel()
       forget()
     }
-  }
-
-  #timeout(timeoutMs: number): GatewayError {
-    return new GatewayError(
-      "plugin_timeout",
-      `plugin "${this.instance.name}" did not finish ${this.name} within ${timeoutMs} ms; look for a promise that never settles, or raise plugins.configs.${this.instance.name}.timeout`,
-    )
   }
 
   #returned(result: R, elapsedMs: number): R | undefined {
@@ -237,7 +231,7 @@ export class PluginPoint<A extends unknown[], R> {
 
   #failed(thrown: unknown, elapsedMs: number): undefined {
     this.#done(elapsedMs, thrown)
-    const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
+    const isTimeout = isCallTimeout(thrown)
     const isRejection = thrown instanceof GatewayError && !isTimeout && this.#onFailure !== "observer"
     if (isRejection) throw thrown
 

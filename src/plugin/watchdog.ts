@@ -6,6 +6,7 @@
 import type { Clock } from "../clock.ts"
 import type { Logger } from "../telemetry/logger.ts"
 import type { MetricStore } from "../telemetry/store.ts"
+import { LogPace } from "./log-pace.ts"
 import { BOARD_SLOTS, FIRST_SLOT, HEARTBEAT, type ThreadMessage } from "./watchdog-board.ts"
 
 /** One place where the gateway calls into one plugin, as the watchdog knows it. */
@@ -16,7 +17,7 @@ export interface Watched {
   readonly slot: number
   /** When a call was over last that had gone on after its first promise, on the monotonic clock. */
   leftMs: number
-  loggedAtMs: number
+  readonly pace: LogPace
 }
 
 interface WatchdogOptions {
@@ -30,7 +31,6 @@ interface WatchdogOptions {
 }
 
 const BEAT_MS = 100
-const LOG_INTERVAL_MS = 1000
 
 export class Watchdog {
   /** Shared with the thread. Who enters a plugin writes its slot at `INSIDE`, and 0 when it leaves. */
@@ -59,7 +59,7 @@ export class Watchdog {
     if (known !== undefined) return known
     // Those for which there is no room share the last place.
     const slot = Math.min(FIRST_SLOT + this.#watched.size, this.board.length - 1)
-    const watched = { plugin, hook, slot, leftMs: 0, loggedAtMs: Number.NEGATIVE_INFINITY }
+    const watched = { plugin, hook, slot, leftMs: 0, pace: new LogPace() }
     if (this.#options === undefined) return watched
     this.#watched.set(key, watched)
     // At once: what is called next may never return.
@@ -117,9 +117,7 @@ export class Watchdog {
     const { plugin, hook } = first
     const isSure = suspects.every((other) => other.plugin === plugin)
     if (isSure) metrics.counter("gateway.plugin.blocked", { plugin }).add(blockedMs / 1000)
-    const nowMs = clock.monotonic()
-    if (nowMs - first.loggedAtMs < LOG_INTERVAL_MS) return
-    first.loggedAtMs = nowMs
+    if (first.pace.next(clock.monotonic()) === undefined) return
     const who = isSure ? { plugin, hook } : { oneOf: suspects.map((one) => `${one.plugin} ${one.hook}`) }
     log.warn(message, { ...who, blockedMs: Math.round(blockedMs) })
   }

@@ -1,8 +1,10 @@
 /** Asks the provider plugins that serve, off the request path, which models they have and whether they can serve. */
 import type { Clock } from "../clock.ts"
-import { GatewayError, messageOf } from "../errors.ts"
+import { messageOf } from "../errors.ts"
+import { callTimeout, isCallTimeout } from "../plugin/call-timeout.ts"
 import type { Awaitable, ModelInfo } from "../plugin/contract.ts"
 import type { PluginInstance } from "../plugin/instance.ts"
+import { LogPace } from "../plugin/log-pace.ts"
 import type { PointBook } from "../plugin/point.ts"
 import { checkModels } from "../plugin/validate.ts"
 import type { Logger } from "../telemetry/logger.ts"
@@ -36,7 +38,7 @@ export class ProviderWatch {
   readonly #watched = new Map<ProviderPlugin, () => void>()
   /** By the plugin's name: a new version serves the models of the old one until it has listed its own. */
   readonly #models = new Map<string, readonly ModelInfo[]>()
-  readonly #complainedAtMs = new Map<string, number>()
+  readonly #complaints = new Map<string, LogPace>()
   #healthPauseMs = 0
 
   constructor(options: ProviderWatchOptions) {
@@ -74,7 +76,7 @@ export class ProviderWatch {
     if (abilities?.healthCheck === undefined) this.#options.health.forget(name)
     if (abilities?.listModels !== undefined) return
     this.#models.delete(name)
-    this.#complainedAtMs.delete(name)
+    this.#complaints.delete(name)
   }
 
   #watch(plugin: ProviderPlugin): () => void {
@@ -104,12 +106,11 @@ export class ProviderWatch {
 
   #listingFailed(plugin: ProviderPlugin, thrown: unknown): void {
     const { name, version } = plugin
-    const isTimeout = thrown instanceof GatewayError && thrown.code === "plugin_timeout"
-    plugin.failed(`listModels: ${messageOf(thrown)}`, isTimeout ? "timeout" : "error")
+    plugin.failed(`listModels: ${messageOf(thrown)}`, isCallTimeout(thrown) ? "timeout" : "error")
     const { clock, log } = this.#options
-    const nowMs = clock.monotonic()
-    if (nowMs - (this.#complainedAtMs.get(name) ?? Number.NEGATIVE_INFINITY) < COMPLAINT_INTERVAL_MS) return
-    this.#complainedAtMs.set(name, nowMs)
+    const pace = this.#complaints.get(name) ?? new LogPace(COMPLAINT_INTERVAL_MS)
+    this.#complaints.set(name, pace)
+    if (pace.next(clock.monotonic()) === undefined) return
     log.warn("a provider plugin failed to list its models; those that are known stay", {
       plugin: name,
       version,
@@ -153,7 +154,8 @@ export class ProviderWatch {
       const controller = new AbortController()
       const abort = () => controller.abort(signal.reason)
       signal.addEventListener("abort", abort, { once: true })
-      const cancel = clock.after(limitMs, () => controller.abort(tooLate(plugin.name, name, limitMs)))
+      const late = () => controller.abort(callTimeout({ plugin: plugin.name, what: name, limitMs }))
+      const cancel = clock.after(limitMs, late)
       try {
         return await call({ signal: controller.signal })
       } finally {
@@ -162,11 +164,4 @@ export class ProviderWatch {
       }
     }
   }
-}
-
-function tooLate(plugin: string, ability: string, limitMs: number): GatewayError {
-  return new GatewayError(
-    "plugin_timeout",
-    `plugin "${plugin}" did not finish ${ability} within ${limitMs} ms; look for a promise that never settles, or raise plugins.configs.${plugin}.timeout`,
-  )
 }
