@@ -44,7 +44,7 @@ export class Catalog {
     )
     for (const provider of providers) this.#list(provider)
     for (const [alias, targets] of Object.entries(aliases)) {
-      const candidates = targets.flatMap((target) => this.#find(target)?.candidates ?? [])
+      const candidates = targets.flatMap((target) => this.resolve(target)?.candidates ?? [])
       if (candidates.length > 0) this.#resolutions.set(alias, { by: "alias", candidates })
     }
   }
@@ -92,10 +92,6 @@ export class Catalog {
       this.#resolutions.set(info.id, { by: "listed", candidates: [...known, candidate] })
       this.#resolutions.set(`${provider.name}/${info.id}`, { by: "provider", candidates: [candidate] })
     }
-  }
-
-  #find(target: string): Resolution | undefined {
-    return this.#resolutions.get(target) ?? this.#explicit(target)
   }
 
   #explicit(model: string): Resolution | undefined {
