@@ -1,6 +1,7 @@
 /** The settings of plugins: `/admin/plugins/:name/schema` and `/config`. */
 import type { JsonObject } from "../config/edit.ts"
 import { GatewayError, messageOf } from "../errors.ts"
+import { isObject } from "../protocol/json-object.ts"
 import { adminRoutes } from "./admin-access.ts"
 import { readBody } from "./body.ts"
 import type { HttpDeps } from "./deps.ts"
@@ -51,10 +52,6 @@ function parse(bytes: Uint8Array): unknown {
 
 function invalid(message: string, param: string): GatewayError {
   return new GatewayError("invalid_request", message, { param })
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
 function isDeeperThan(limit: number, value: unknown): boolean {

@@ -1,5 +1,6 @@
 /** Checks what a plugin file exports and what its `setup` returns. Every fault is told, with its likely fix. */
 import { GatewayError, messageOf } from "../errors.ts"
+import { isObject } from "../protocol/json-object.ts"
 import { closest } from "../protocol/similar.ts"
 import {
   type Abilities,
@@ -243,7 +244,7 @@ function isJsonObject(value: unknown): boolean {
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Promise)
+  return isObject(value) && !(value instanceof Promise)
 }
 
 function isPlain(value: object): boolean {

@@ -1,4 +1,5 @@
 /** The key under which the reply to a request is cached. */
+import { isObject } from "./json-object.ts"
 import type { ChatRequest, DeepReadonly, EmbeddingRequest } from "./openai.ts"
 
 export interface KeyedRequest {
@@ -55,8 +56,4 @@ function canonical(value: unknown): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`)
   return `{${fields.join()}}`
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
 }

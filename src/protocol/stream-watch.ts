@@ -1,4 +1,5 @@
 import { GatewayError } from "../errors.ts"
+import { isObject } from "./json-object.ts"
 import type { Usage } from "./openai.ts"
 import { DONE } from "./sse.ts"
 import { dataOf, SseSplitter } from "./sse-splitter.ts"
@@ -87,7 +88,7 @@ export class StreamWatcher {
   #read(chunk: Readonly<Record<string, unknown>>): void {
     const { error, usage, choices, x_groq: groq } = chunk
     if (error) this.error = readFault(chunk)
-    this.usage = readUsage(usage) ?? readUsage(isRecord(groq) ? groq.usage : undefined) ?? this.usage
+    this.usage = readUsage(usage) ?? readUsage(isObject(groq) ? groq.usage : undefined) ?? this.usage
     if (Array.isArray(choices) && choices.some(isFinal)) this.#hasFinishReason = true
   }
 
@@ -144,18 +145,14 @@ function hasValue(
 }
 
 function isFinal(choice: unknown): boolean {
-  return isRecord(choice) && typeof choice.finish_reason === "string" && choice.finish_reason !== ""
+  return isObject(choice) && typeof choice.finish_reason === "string" && choice.finish_reason !== ""
 }
 
 function parseObject(data: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(data)
-    return isRecord(value) ? value : undefined
+    return isObject(value) ? value : undefined
   } catch {
     return undefined
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value)
 }
