@@ -29,6 +29,7 @@ declare const self: Worker
 
 /** Serves the gateway that started this worker. */
 export function serveWorker(bundled: readonly BundledPlugin[]): void {
+  let services: WorkerServices | undefined
   let plugin: LivePlugin | undefined
   const send = (message: FromWorker) => self.postMessage(message)
   hardenGlobals()
@@ -41,7 +42,6 @@ export function serveWorker(bundled: readonly BundledPlugin[]): void {
     else if (data.kind === "answer") services?.answered(data.id, data.outcome)
     else void plugin?.dispose().then(() => send({ kind: "disposed" }))
   }
-  let services: WorkerServices | undefined
 
   async function start(plan: StartPlan): Promise<void> {
     const moduleHost = createModuleHost()

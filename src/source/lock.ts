@@ -112,6 +112,7 @@ export function describeDifference({ what, expected, actual }: LockDifference): 
   return `${what} (expected ${shortHash(expected)}, found ${shortHash(actual)})`
 }
 
+/** What was found is a list because two files may come to one name: each of them has to be as listed. */
 function compare(
   listed: Readonly<Record<string, string>>,
   found: readonly PackagePrint[],
