@@ -1,17 +1,8 @@
 /** A folder of somebody who writes plugins and has nothing else. */
-import { onTestFinished } from "bun:test"
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs"
-import { tmpdir } from "node:os"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { sdkArchive } from "../../src/cli/sdk-archive.ts"
+import { temporaryDirectory } from "../plugin/fixtures.ts"
 import { type Outcome, runCommand } from "../support/terminal.ts"
 
 // From source the SDK is made when it is first asked for; no test's time limit should pay for that.
@@ -28,8 +19,7 @@ export interface Author {
 }
 
 export function newAuthor(): Author {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), "leapgate-author-")))
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  const directory = temporaryDirectory()
   const run = (...args: string[]) => runCommand(args, { cwd: directory })
   return {
     directory,

@@ -1,29 +1,15 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs"
-import { tmpdir } from "node:os"
+import { beforeEach, describe, expect, test } from "bun:test"
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { pluginText } from "../plugin/fixtures.ts"
+import { pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 import { type PublishedPackage, startNpmRegistry } from "../support/npm-registry.ts"
 import { runCommand } from "../support/terminal.ts"
 
 let cwd: string
 
 beforeEach(() => {
-  cwd = realpathSync(mkdtempSync(join(tmpdir(), "leapgate-install-")))
+  cwd = temporaryDirectory()
 })
-
-afterEach(() => rmSync(cwd, { recursive: true }))
 
 function write(path: string, text: string): string {
   const file = join(cwd, path)

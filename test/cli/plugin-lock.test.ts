@@ -1,30 +1,19 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test"
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs"
-import { tmpdir } from "node:os"
+import { beforeEach, describe, expect, test } from "bun:test"
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { pluginText } from "../plugin/fixtures.ts"
+import { pluginText, temporaryDirectory } from "../plugin/fixtures.ts"
 import { runCommand } from "../support/terminal.ts"
 
 let cwd: string
 let lockFile: string
 
 beforeEach(() => {
-  cwd = realpathSync(mkdtempSync(join(tmpdir(), "leapgate-lock-")))
+  cwd = temporaryDirectory()
   lockFile = join(cwd, "plugins/plugins.lock")
   mkdirSync(join(cwd, "plugins"))
   writePlugin("one")
   writePlugin("two")
 })
-
-afterEach(() => rmSync(cwd, { recursive: true }))
 
 function writePlugin(name: string, version = "1.0.0"): void {
   const setup = `throw new Error("nobody asked for this")`

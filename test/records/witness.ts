@@ -1,16 +1,8 @@
 /** Plugins whose doings can be read in the gateway's log. */
+import type { PluginText } from "../plugin/fixtures.ts"
 
-interface WitnessText {
-  readonly name: string
-  readonly version?: string
-  readonly type?: string
-  /** More properties of the definition, as source. */
-  readonly more?: string
-  /** Body of `setup`, before it returns; `say(text)` is there. */
-  readonly setup?: string
-  /** Properties of the abilities, as source. */
-  readonly abilities?: string
-}
+/** In the body of `setup`, `say(text)` is there. */
+type WitnessText = Omit<PluginText, "top">
 
 /** The source of a plugin. It says "up" when it is set up and "down" when it is disposed. */
 export function witness({ name, version = "1.0.0", type = "monitoring", ...text }: WitnessText): string {
